@@ -1,0 +1,1 @@
+"""What looks at pictures: keypoint detectors, segmenters, captioners. None knows of files, tables or Ray."""

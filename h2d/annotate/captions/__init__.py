@@ -1,0 +1,7 @@
+"""Captioners by name."""
+
+CAPTIONERS = {
+    "llava": "h2d.annotate.captions.llava:LlavaCaptioner",
+    "endpoint": "h2d.annotate.captions.endpoint:EndpointCaptioner",
+    "template": "h2d.annotate.captions.template:TemplateCaptioner",
+}

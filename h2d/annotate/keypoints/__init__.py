@@ -1,0 +1,5 @@
+"""Keypoint detectors by name."""
+
+DETECTORS = {
+    "holistic": "h2d.annotate.keypoints.holistic:HolisticDetector",
+}

@@ -1,0 +1,84 @@
+"""Configuration: frozen dataclasses, read from YAML and `key=value` overrides, unknown keys refused."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from typing_extensions import dataclass_transform
+
+from h2d.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config(cls: type[T]) -> type[T]:
+    """A frozen, keyword-only dataclass whose unknown keys are refused when it is read from a file."""
+    cls.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
+    return dataclass(frozen=True, kw_only=True)(cls)
+
+
+def load_config(cls: type[T], file: Path | None = None, overrides: Sequence[str] = (), **flags: Any) -> T:
+    """Build `cls` from a YAML file, then `section.key=value` overrides, then command-line flags that are not None.
+
+    A flag's name is its dotted path with `__` for the dot. Raises `UserError` naming the field, its value and the file.
+    """
+    values = _read_yaml(file) if file else {}
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            raise UserError(f"--set {override!r}: expected section.key=value")
+        _put(values, path.strip().split("."), yaml.safe_load(text))
+    for name, value in flags.items():
+        if value is not None:
+            _put(values, name.split("__"), value)
+    return validate_config(cls, values, where=str(file) if file else "options")
+
+
+def validate_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    """Check plain values against `cls`; raises `UserError` with the first wrong field."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or cls.__name__
+        raise UserError(f"{where}: {field} = {first['input']!r}: {first['msg']}") from None
+
+
+def as_plain(value: Any) -> dict[str, Any]:
+    """A config as JSON-ready values, in field order."""
+    return {key: _plain(item) for key, item in asdict(value).items()}
+
+
+def _plain(value: Any) -> Any:
+    convert: Callable[[Any], Any] = _plain
+    if isinstance(value, Mapping):
+        return {key: convert(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [convert(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise UserError(f"{file}: cannot read the configuration: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict | None):
+        raise UserError(f"{file}: expected a mapping of options, found {type(values).__name__}")
+    return values or {}
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for part in path[:-1]:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{'.'.join(path)}: {part} is not a section")
+        values = inner
+    values[path[-1]] = value

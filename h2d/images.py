@@ -1,0 +1,71 @@
+"""Pictures in and out: files and bytes to RGB arrays and back.
+
+Everywhere in files and tables a picture is RGB uint8, height x width x 3, 0..255, in the orientation in which its
+pixels are stored: EXIF rotation is not applied, because the datasets' labels are in stored pixels (our choice).
+Axis legend: h height, w width.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+MAX_PIXELS = 200_000_000
+"""Larger pictures are refused rather than risking the machine's memory."""
+
+
+class DecodeError(ValueError):
+    """A picture that cannot be read: empty, truncated, of another format, or too large."""
+
+
+def decode_rgb(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode an encoded picture; raises `DecodeError` when it is damaged or not a picture."""
+    if not data:
+        raise DecodeError("the file is empty")
+    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]:
+        raise DecodeError("the JPEG is truncated: its end marker is missing")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise DecodeError(f"OpenCV refuses it: {error.err}") from None
+    if picture is None:
+        raise DecodeError("not a picture that can be decoded")
+    if picture.shape[0] * picture.shape[1] > MAX_PIXELS:
+        raise DecodeError(f"{picture.shape[1]} x {picture.shape[0]} pixels exceed the limit of {MAX_PIXELS}")
+    return np.asarray(picture, np.uint8)
+
+
+def load_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode a picture file; raises `DecodeError` or `OSError`."""
+    return decode_rgb(path.read_bytes())
+
+
+def encode_jpeg(picture: UInt8[np.ndarray, "h w 3"], *, quality: int = 95) -> bytes:
+    """Encode as JPEG with 4:2:0 chroma."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return data.tobytes()
+
+
+def encode_png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Encode as PNG."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done
+    return data.tobytes()
+
+
+def fit_long_side(height: int, width: int, limit: int) -> tuple[int, int]:
+    """The (height, width) with the same shape whose long side is at most `limit`; never larger than given."""
+    scale = min(1.0, limit / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(picture: UInt8[np.ndarray, "h w 3"], size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Resize by area when shrinking, bicubic when growing; pixel edges coincide, so points scale by the plain ratio."""
+    height, width = size_hw
+    if (height, width) == picture.shape[:2]:
+        return picture
+    shrinking = height <= picture.shape[0] and width <= picture.shape[1]
+    resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+    return np.asarray(resized, np.uint8)

@@ -1,0 +1,1 @@
+"""The Parquet tables that every step after preparation reads: `images`, `hands` and `rejects`."""

@@ -1,0 +1,1 @@
+"""From a dataset's folder to a manifest: index, shards, stages, merge."""

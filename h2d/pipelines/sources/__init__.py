@@ -1,0 +1,6 @@
+"""Datasets by name."""
+
+SOURCES = {
+    "hagrid": "h2d.pipelines.sources.hagrid:HagridSource",
+    "folder": "h2d.pipelines.sources.folder:FolderSource",
+}

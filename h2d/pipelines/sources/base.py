@@ -1,0 +1,61 @@
+"""What a dataset reader promises: list its pictures once, with the labels that the dataset itself brings.
+
+A reader opens no picture. It yields records in any order; the plan sorts them by split and id.
+Axis legend: n boxes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One picture that is there, with the dataset's own labels."""
+
+    id: str
+    """Stable and unique: "hagrid/call/01898f3e-..."; the same however the dataset is laid out or where it lies."""
+    split: str
+    path: str
+    """Below the dataset's root, with forward slashes."""
+    size_bytes: int
+    """Of the picture's file: part of the plan's hash, so that a replaced picture is noticed."""
+    gesture: str | None = None
+    subject: str | None = None
+    boxes_xywh: Float32[np.ndarray, "n 4"] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    """The dataset's hand boxes: left, top, width, height, as fractions of the picture, clipped to 0..1."""
+    box_labels: tuple[str, ...] = ()
+    box_landmarks: tuple[Float32[np.ndarray, "21 2"] | None, ...] = ()
+    """The dataset's own hand points for each box as fractions of the picture; None where it has none to trust."""
+    mask_path: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something about the dataset that a user should know: counted and named in the report, never dropped."""
+
+    kind: str
+    """For instance "entry_without_picture", "picture_without_entry", "box_outside", "landmarks_contradict_box"."""
+    split: str
+    name: str
+    """The entry or picture it is about."""
+
+
+class Source(Protocol):
+    """A dataset's reader."""
+
+    name: str
+    root: Path
+
+    def describe(self) -> str:
+        """One line on what was recognised: version, layout, size. Raises `UserError` when the root is not such a dataset."""
+
+    def options(self) -> Mapping[str, Any]:
+        """The choices that decide which pictures are listed (split, gestures, ...). JSON-ready; part of the plan."""
+
+    def records(self) -> Iterator[Record | Finding]:
+        """Every picture of the chosen splits, and every finding."""

@@ -1,0 +1,1 @@
+"""The 133-point whole-body pose: its layout, and how it is drawn."""
