@@ -1,0 +1,87 @@
+"""Files written so that one that exists is whole: temporary name beside it, fsync, rename."""
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from h2d.errors import UserError
+from h2d.manifests.schema import SCHEMA_VERSION
+
+ROWS_PER_GROUP: Final = 128
+"""7 to 15 MB of pictures: one random row is read in a few milliseconds."""
+
+TEMPORARY: Final = ".tmp-"
+"""In the name of every file that is not finished; no reader matches it."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write; on leaving without an error it is fsynced and takes the name `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}{TEMPORARY}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, indented, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table atomically; encoded pictures uncompressed and without a dictionary, the rest zstd."""
+    leaves = _leaf_columns(table.schema)
+    with written_whole(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=ROWS_PER_GROUP,
+            compression={leaf: "NONE" if leaf.endswith(".bytes") else "ZSTD" for leaf in leaves},
+            use_dictionary=[leaf for leaf in leaves if not leaf.endswith(".bytes")],
+        )
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What the file says of itself under the key `h2d`; raises `UserError` if it is not ours or newer than we are."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a whole Parquet file ({' '.join(str(error).split())})") from None
+    if b"h2d" not in metadata:
+        raise UserError(f"{path}: not written by h2d: its schema has no 'h2d' metadata")
+    facts: dict[str, Any] = json.loads(metadata[b"h2d"])
+    version = str(facts.get("schema_version", "0"))
+    if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
+        raise UserError(f"{path}: schema version {version} is newer than this h2d reads ({SCHEMA_VERSION}): upgrade h2d")
+    return facts
+
+
+def _leaf_columns(schema: pa.Schema) -> list[str]:
+    buffer = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), buffer)
+    leaves = pq.ParquetFile(pa.BufferReader(buffer.getvalue())).schema
+    return [leaves.column(index).path for index in range(len(leaves))]
