@@ -1,0 +1,153 @@
+"""The choices of one preparation, checked, and the parts that they name."""
+
+from collections.abc import Mapping
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from h2d.annotate.captions import CAPTIONERS
+from h2d.annotate.crops import CropConfig
+from h2d.annotate.keypoints import DETECTORS
+from h2d.annotate.masks import SEGMENTERS
+from h2d.config import config, validate_config
+from h2d.errors import UserError
+from h2d.models import weights
+from h2d.pipelines.plan import SelectionConfig
+from h2d.pipelines.sources import SOURCES
+from h2d.pipelines.sources.base import Source
+from h2d.pipelines.stages import CaptionStage, MaskStage, PoseStage, Stage
+from h2d.pipelines.working_picture import PictureConfig
+from h2d.registry import resolve
+
+SAM_WEIGHTS = {"vit_h": "sam-vit-h", "vit_l": "sam-vit-l", "vit_b": "sam-vit-b"}
+LLAVA_WEIGHTS = "llava-1.5-7b"
+
+
+@config
+class AnnotatorChoice:
+    """One entry of an annotators' table and the options that differ from its defaults."""
+
+    name: str
+    """The entry."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Fields of its class."""
+
+
+@config
+class RunConfig:
+    """How the work is cut and where it runs; changes no result but the shards' size."""
+
+    shard_size: int = 512
+    """Pictures per part file: the unit of commit."""
+    executor: Literal["auto", "inline", "ray"] = "auto"
+    """inline: this process; ray: one process per worker; auto: ray for jobs that are worth its start-up."""
+    workers: int | None = None
+    """Processes; as many as cores when not given."""
+    address: str | None = None
+    """Of a running Ray cluster whose nodes see the same files; a local Ray otherwise."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.shard_size <= 4096:
+            raise ValueError(f"shard_size must be 1 to 4096, got {self.shard_size}")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        if self.address and self.executor == "inline":
+            raise ValueError("address needs executor ray or auto")
+
+
+@config
+class PrepareConfig:
+    """Everything that `h2d prepare` can be told."""
+
+    source: str
+    """The dataset's name."""
+    root: Path
+    """The dataset's folder."""
+    out: Path
+    """The manifest's folder."""
+    source_options: dict[str, Any] = field(default_factory=dict)
+    """Fields of the dataset's reader: split, gestures ..."""
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    pose: AnnotatorChoice = field(default_factory=lambda: AnnotatorChoice(name="holistic"))
+    mask: AnnotatorChoice = field(default_factory=lambda: AnnotatorChoice(name="auto"))
+    """A segmenter; "auto": SAM when its weights and a GPU are there, else GrabCut; "none"."""
+    caption: AnnotatorChoice = field(default_factory=lambda: AnnotatorChoice(name="template"))
+    """A captioner, or "none"."""
+    pictures: PictureConfig = field(default_factory=PictureConfig)
+    crops: CropConfig = field(default_factory=CropConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def build_source(choices: PrepareConfig) -> Source:
+    """The dataset's reader; raises `UserError` for an unknown name or option."""
+    if not choices.root.is_dir():
+        raise UserError(f"{choices.root}: no such folder: give the dataset's folder with --root")
+    reader = resolve(SOURCES, choices.source, kind="source")
+    values = {**choices.source_options, "root": choices.root}
+    source: Source = validate_config(reader, values, where=f"{choices.source} options")
+    return source
+
+
+def build_stages(choices: PrepareConfig) -> list[Stage]:
+    """The stages in order, their models located; raises `UserError` when one is not to be had."""
+    stages: list[Stage] = [
+        PoseStage(
+            root=choices.root,
+            annotator=choices.pose.name,
+            detector=_build(DETECTORS, choices.pose, kind="keypoint detector"),
+            pictures=choices.pictures,
+            crops=choices.crops,
+        )
+    ]
+    mask = _located(choices.mask)
+    if mask.name != "none":
+        segmenter = _build(SEGMENTERS, mask, kind="segmenter")
+        stages.append(
+            MaskStage(
+                root=choices.root,
+                annotator=mask.name,
+                segmenter=segmenter,
+                needs_gpu=mask.name == "sam" and has_gpu(),
+                uses_all_cores=mask.name == "sam" and not has_gpu(),
+            )
+        )
+    caption = _located(choices.caption)
+    if caption.name != "none":
+        captioner = _build(CAPTIONERS, caption, kind="captioner")
+        stages.append(
+            CaptionStage(
+                annotator=caption.name,
+                captioner=captioner,
+                source=choices.source,
+                needs_gpu=caption.name == "llava" and has_gpu(),
+                uses_all_cores=caption.name == "llava" and not has_gpu(),
+            )
+        )
+    return stages
+
+
+def has_gpu() -> bool:
+    """Whether torch sees a CUDA device here."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _build(table: Mapping[str, str], choice: AnnotatorChoice, *, kind: str) -> Any:
+    return validate_config(resolve(table, choice.name, kind=kind), choice.options, where=f"{kind} {choice.name}")
+
+
+def _located(choice: AnnotatorChoice) -> AnnotatorChoice:
+    """The choice with "auto" decided and the weights' place filled in."""
+    if choice.name == "auto":
+        name = SAM_WEIGHTS[choice.options.get("model", "vit_h")]
+        with_sam = weights.find(name) is not None and has_gpu()
+        return _located(replace(choice, name="sam")) if with_sam else AnnotatorChoice(name="grabcut")
+    if choice.name == "sam" and "checkpoint" not in choice.options:
+        model = choice.options.get("model", "vit_h")
+        if model not in SAM_WEIGHTS:
+            raise UserError(f"segmenter sam: model = {model!r}: choose one of {', '.join(SAM_WEIGHTS)}")
+        return replace(choice, options={**choice.options, "checkpoint": weights.locate(SAM_WEIGHTS[model])})
+    if choice.name == "llava" and "path" not in choice.options and "model" not in choice.options:
+        return replace(choice, options={**choice.options, "path": weights.locate(LLAVA_WEIGHTS)})
+    return choice

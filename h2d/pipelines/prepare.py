@@ -1,0 +1,176 @@
+"""`h2d prepare`: the walk from a dataset's folder to a manifest, one stage after another, each resumable alone."""
+
+import fcntl
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from h2d.errors import JobError, UserError
+from h2d.manifests.card import write_card
+from h2d.manifests.files import write_json
+from h2d.manifests.masks import DEFAULT_DILATION
+from h2d.manifests.report import write_report
+from h2d.manifests.schema import TABLES
+from h2d.pipelines.choices import PrepareConfig, RunConfig, build_source, build_stages
+from h2d.pipelines.executors import EXECUTORS
+from h2d.pipelines.executors.base import Executor, Watch
+from h2d.pipelines.merge import MERGE_VERSION, MergeJob, count_rows, is_published, publish
+from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
+from h2d.pipelines.plan import Plan, open_plan
+from h2d.pipelines.stages import Stage
+from h2d.pipelines.worker import Job, StageJob
+from h2d.registry import resolve
+
+logger = logging.getLogger(__name__)
+
+AUTO_RAY_MIN_PICTURES: Final = 400
+"""Fewer pictures than this are done before a local Ray has started."""
+
+_SOFTWARE: Final = ("hand-to-diffusion", "mediapipe", "segment-anything", "transformers", "torch", "opencv-python-headless", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a run left behind."""
+
+    out: Path
+    plan: Plan
+    stages: tuple[str, ...]
+    """Each stage with the annotator that it uses: "mask (grabcut)"."""
+    counts: Mapping[str, int]
+    """Rows by table, "indexed" beside them; empty when the run was interrupted."""
+    did_nothing: bool = False
+
+
+def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False) -> Outcome:
+    """Run what is not done yet.
+
+    Raises `UserError` for a wrong folder, option or model before any work, and `JobError` when work cannot go on.
+    """
+    source = build_source(choices)
+    stages = build_stages(choices)
+    work = choices.out / "work"
+    with _locked(choices.out):
+        if fresh:
+            _clear(choices.out)
+        remove_leftovers(choices.out)
+        plan = open_plan(work, source, choices.selection, choices.run.shard_size)
+        jobs, merge = _jobs(work, stages, plan)
+        names = tuple(f"{stage.name} ({stage.annotator})" for stage in stages)
+        done = is_published(merge, choices.out)
+        if not done:
+            write_json(work / "stages.json", {job.name: job.fingerprint for job in (*jobs, merge)})
+            for job in (*jobs, merge):
+                _run(job, plan, choices, watch)
+                if watch.should_stop():
+                    return Outcome(out=choices.out, plan=plan, stages=names, counts={})
+            publish(merge, plan, choices.out, created=datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        if not done or not (choices.out / "report.html").exists():
+            write_card(choices.out)
+            write_report(choices.out, source_root=source.root)
+    counts = {"indexed": plan.num_pictures, **{table: count_rows(choices.out, table) for table in TABLES}}
+    return Outcome(out=choices.out, plan=plan, stages=names, counts=counts, did_nothing=done)
+
+
+def _jobs(work: Path, stages: Sequence[Stage], plan: Plan) -> tuple[list[StageJob], MergeJob]:
+    """A job per stage, chained by fingerprints that start from the plan's, and the job that joins them."""
+    marks: dict[str, str] = {}
+    jobs: list[StageJob] = []
+    for stage in stages:
+        inputs = {name: marks[name] for name in stage.reads}
+        mark = fingerprint(stage.name, stage.version, stage.identity(), [plan.index_sha256, *inputs.values()])
+        marks[stage.name] = mark
+        jobs.append(StageJob(stage=stage, work=work, fingerprint=mark, inputs=inputs))
+    facts = {
+        "source": plan.source,
+        "description": plan.description,
+        "stages": {
+            stage.name: {"annotator": stage.annotator, "fingerprint": marks[stage.name], "options": stage.identity()}
+            for stage in stages
+        },
+        "coordinate_spaces": {
+            "images": "pixels of the stored picture",
+            "hands": "pixels of the crop; crop_box_xywh: pixels of the source picture",
+        },
+        "dilation_px_when_read": DEFAULT_DILATION,
+        "software": _software(),
+    }
+    merge_mark = fingerprint("merge", MERGE_VERSION, {}, [plan.index_sha256, *marks.values()])
+    return jobs, MergeJob(work=work, fingerprint=merge_mark, inputs=marks, source=plan.source, facts=facts)
+
+
+def _run(job: Job, plan: Plan, choices: PrepareConfig, watch: Watch) -> None:
+    """Run the shards of a job that are not done."""
+    done = [shard for shard in plan.shards if job.is_done(shard)]
+    waiting = [shard for shard in plan.shards if shard not in set(done)]
+    before = sum((job.tally(shard) for shard in done), Tally())
+    watch.job_started(job.name, plan.num_pictures, before)
+    if waiting:
+        num_waiting = sum(shard.num_pictures for shard in waiting)
+        executor = _executor(job, choices.run, num_waiting, scratch=choices.out / "work" / "progress")
+        try:
+            executor.run(job, waiting, watch)
+        except OSError as error:
+            raise JobError(f"{error.filename or choices.out}: {error.strerror or error}; finished shards are kept") from error
+        finally:
+            executor.close()
+    watch.job_ended(job.name)
+
+
+def _executor(job: Job, run: RunConfig, num_waiting: int, *, scratch: Path) -> Executor:
+    num_workers = run.workers or len(os.sched_getaffinity(0))
+    name = run.executor
+    if name == "auto":
+        worth_it = num_waiting >= AUTO_RAY_MIN_PICTURES and num_workers > 1
+        name = "ray" if worth_it or run.address else "inline"
+    if job.name == "merge" or job.uses_all_cores:
+        name = "inline"
+    logger.info("%s: %d pictures, %s executor", job.name, num_waiting, name)
+    made: Executor = resolve(EXECUTORS, name, kind="executor")(num_workers=num_workers, address=run.address, scratch=scratch)
+    return made
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the folder for this process; a second driver is refused with the first one's host and process."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / ".lock").open("a+")
+    except OSError as error:
+        raise UserError(f"{out}: cannot write here ({error.strerror}): choose another --out") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(f"{out}: another h2d prepare is at work here ({file.read().strip()}): wait for it or stop it") from None
+        file.truncate(0)
+        file.write(f"host {socket.gethostname()}, process {os.getpid()}")
+        file.flush()
+        yield
+
+
+def _clear(out: Path) -> None:
+    """Delete what an earlier preparation made, and nothing else."""
+    for name in ("manifest.json", "report.html", "README.md", "unmatched.parquet"):
+        (out / name).unlink(missing_ok=True)
+    for name in ("work", *TABLES):
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _software() -> dict[str, Any]:
+    versions = {}
+    for name in _SOFTWARE:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,87 @@
+"""Any folder of pictures, for people with their own data."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from h2d.errors import UserError
+from h2d.pipelines.sources.base import Finding, Record
+from h2d.pipelines.sources.listing import picture_stem, printable, visible_entries
+
+_SPLITS: Final = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSource:
+    """Lists every picture below a folder; the id is its path without the extension.
+
+    The extension stays in the id where two pictures would otherwise share it (`a.jpg`, `a.png`). Hidden files and
+    folders are skipped; other files that are not pictures are findings. A folder that can be reached by two ways, as
+    through a symbolic link, is listed once, by the way without links.
+    """
+
+    name: ClassVar[str] = "folder"
+
+    root: Path
+    recursive: bool = True
+    split: str = "train"
+    """The split that every picture goes to: "train", "val" or "test"."""
+
+    def __post_init__(self) -> None:
+        """Refuse a split that the manifest does not know."""
+        if self.split not in _SPLITS:
+            raise UserError(f"split = {self.split!r}: choose one of {', '.join(_SPLITS)}")
+
+    def describe(self) -> str:
+        """One line with the number of pictures; raises `UserError` when there is none."""
+        where = "this folder or below it" if self.recursive else "this folder (its subfolders are left out)"
+        if not self.root.is_dir():
+            raise UserError(f"{self.root}: no such folder: give the one that holds your pictures")
+        num_pictures = sum(isinstance(found, Record) for found in self.records())
+        if not num_pictures:
+            raise UserError(f"{self.root}: no picture in {where}: give one that holds .jpg, .png or other pictures")
+        return f"{num_pictures} picture{'s' if num_pictures > 1 else ''} in {where}, split {self.split}"
+
+    def options(self) -> Mapping[str, Any]:
+        """The choices as given."""
+        return {"recursive": self.recursive, "split": self.split}
+
+    def records(self) -> Iterator[Record | Finding]:
+        """Every picture, folder by folder, and a finding for every other file."""
+        seen: set[tuple[int, int]] = set()
+        folders, links = [("", str(self.root))], list[tuple[str, str]]()
+        while folders or links:
+            below, path = folders.pop() if folders else links.pop()
+            identity = os.stat(path)
+            if (identity.st_dev, identity.st_ino) in seen:
+                yield Finding(kind="folder_listed_already", split=self.split, name=printable(below))
+                continue
+            seen.add((identity.st_dev, identity.st_ino))
+            entries = sorted(visible_entries(path), key=lambda entry: entry.name, reverse=True)
+            if self.recursive:
+                for entry in entries:
+                    if entry.is_dir():
+                        (links if entry.is_symlink() else folders).append((f"{below}{entry.name}/", entry.path))
+            yield from self._files(below, [entry for entry in reversed(entries) if entry.is_file()])
+
+    def _files(self, below: str, entries: list["os.DirEntry[str]"]) -> Iterator[Record | Finding]:
+        names = {entry.name for entry in entries}
+        same_stem = Counter(picture_stem(name) for name in names)
+        for entry in entries:
+            stem = picture_stem(entry.name)
+            path = below + entry.name
+            if stem is None:
+                yield Finding(kind="not_a_picture", split=self.split, name=printable(path))
+            elif printable(path) != path:
+                yield Finding(kind="name_not_utf8", split=self.split, name=printable(path))
+            else:
+                is_shared = same_stem[stem] > 1 or stem in names
+                yield Record(
+                    id=f"folder/{path if is_shared else below + stem}",
+                    split=self.split,
+                    path=path,
+                    size_bytes=entry.stat().st_size,
+                )

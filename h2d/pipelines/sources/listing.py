@@ -1,0 +1,29 @@
+"""What a folder holds: its visible entries, and which of them are pictures by their name."""
+
+import os
+from typing import Final
+
+from h2d.errors import UserError
+
+PICTURE_SUFFIXES: Final = frozenset({"jpeg", "jpg", "jp2", "png", "tiff", "tif", "jfif", "bmp", "webp", "heic"})
+"""Without the dot, in lower case: HaGRID's own list, and `tif`. One that cannot be decoded is rejected by name later."""
+
+
+def visible_entries(folder: str) -> list[os.DirEntry[str]]:
+    """The entries of a folder that are not hidden, in no order; raises `UserError` when it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot list this folder: {error.strerror}") from None
+
+
+def picture_stem(name: str) -> str | None:
+    """The file name without its extension, or None when the extension is not a picture's."""
+    stem, _, suffix = name.rpartition(".")
+    return stem if stem and suffix.lower() in PICTURE_SUFFIXES else None
+
+
+def printable(name: str) -> str:
+    """The name with bytes that are not UTF-8 spelt out, so that it can be written to a report."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
