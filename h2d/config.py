@@ -12,6 +12,9 @@ from h2d.errors import UserError
 
 T = TypeVar("T")
 
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
+_MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config(cls: type[T]) -> type[T]:
@@ -20,10 +23,12 @@ def config(cls: type[T]) -> type[T]:
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
-def load_config(cls: type[T], file: Path | None = None, overrides: Sequence[str] = (), **flags: Any) -> T:
-    """Build `cls` from a YAML file, then `section.key=value` overrides, then command-line flags that are not None.
+def load_config(
+    cls: type[T], flags: Mapping[str, Any], *, file: Path | None = None, overrides: Sequence[str] = ()
+) -> T:
+    """Build `cls` from a YAML file, then `section.key=value` overrides, then flags by dotted path that are not None.
 
-    A flag's name is its dotted path with `__` for the dot. Raises `UserError` naming the field, its value and the file.
+    Raises `UserError` naming the field, its value and the file.
     """
     values = _read_yaml(file) if file else {}
     for override in overrides:
@@ -31,9 +36,9 @@ def load_config(cls: type[T], file: Path | None = None, overrides: Sequence[str]
         if not equals:
             raise UserError(f"--set {override!r}: expected section.key=value")
         _put(values, path.strip().split("."), yaml.safe_load(text))
-    for name, value in flags.items():
+    for place, value in flags.items():
         if value is not None:
-            _put(values, name.split("__"), value)
+            _put(values, place.split("."), value)
     return validate_config(cls, values, where=str(file) if file else "options")
 
 
@@ -44,8 +49,14 @@ def validate_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
+        problems = error.errors()
+        # An unknown name goes first: it is why another one seems to be missing.
+        first = next((problem for problem in problems if problem["type"] in _UNKNOWN), problems[0])
         field = ".".join(str(part) for part in first["loc"]) or cls.__name__
+        if first["type"] in _UNKNOWN:
+            raise UserError(f"{where}: {field} = {first['input']!r}: there is no such option") from None
+        if first["type"] in _MISSING:
+            raise UserError(f"{where}: {field} is missing") from None
         raise UserError(f"{where}: {field} = {first['input']!r}: {first['msg']}") from None
 
 

@@ -10,7 +10,7 @@ Axis legend: h height, w width, n boxes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -19,6 +19,7 @@ from h2d.pose.layouts import NUM_POINTS, Side
 from h2d.pose.points import missing_points
 
 
+@runtime_checkable
 class Annotator(Protocol):
     """The part that all annotators share."""
 
@@ -53,6 +54,7 @@ class Detection:
     hands: Mapping[Side, FoundHand] = field(default_factory=dict)
 
 
+@runtime_checkable
 class KeypointDetector(Annotator, Protocol):
     """Finds one person's 133 points."""
 
@@ -74,7 +76,7 @@ class HandView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HandMask:
-    """One hand's mask in its view, undilated; `mask` is None when no acceptable one was found, and `problem` says why."""
+    """One hand's mask in its view, undilated; None when no acceptable one was found, and `problem` says why."""
 
     mask: Bool[np.ndarray, "h w"] | None
     quality: float
@@ -82,6 +84,7 @@ class HandMask:
     problem: str | None = None
 
 
+@runtime_checkable
 class Segmenter(Annotator, Protocol):
     """Draws one mask per hand."""
 
@@ -102,6 +105,7 @@ class CaptionRequest:
     hands: tuple[Side, ...]
 
 
+@runtime_checkable
 class Captioner(Annotator, Protocol):
     """Describes pictures in words."""
 

@@ -15,7 +15,10 @@ from h2d.models import weights
 from h2d.pipelines.plan import SelectionConfig
 from h2d.pipelines.sources import SOURCES
 from h2d.pipelines.sources.base import Source
-from h2d.pipelines.stages import CaptionStage, MaskStage, PoseStage, Stage
+from h2d.pipelines.stages.base import Stage
+from h2d.pipelines.stages.caption import CaptionStage
+from h2d.pipelines.stages.mask import MaskStage
+from h2d.pipelines.stages.pose import PoseStage
 from h2d.pipelines.working_picture import PictureConfig
 from h2d.registry import resolve
 

@@ -20,7 +20,7 @@ from h2d.manifests.files import TEMPORARY, write_json, write_parquet
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
 from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Plan, Shard
-from h2d.pipelines.stages import Row
+from h2d.pipelines.stages.base import Row
 from h2d.pipelines.worker import OnPictures, joined_rows
 from h2d.pose.layouts import SIDES
 
@@ -97,7 +97,11 @@ class MergeJob:
         for stage in self.inputs:
             part = row[stage]
             if part["status"] not in ("ok", "blocked"):
-                return {**base, "stage": stage, **{key: part[key] for key in ("status", "reason", "message", "attempts")}}
+                return {
+                    **base,
+                    "stage": stage,
+                    **{key: part[key] for key in ("status", "reason", "message", "attempts")},
+                }
         rule = _rule_against(row["pose"])
         if rule is None:
             return None
@@ -144,7 +148,9 @@ def is_published(job: MergeJob, out: Path) -> bool:
     try:
         manifest = json.loads((out / "manifest.json").read_text())
         counts = manifest["counts"]
-        return manifest["fingerprint"] == job.fingerprint and all(count_rows(out, table) == counts[table] for table in TABLES)
+        return manifest["fingerprint"] == job.fingerprint and all(
+            count_rows(out, table) == counts[table] for table in TABLES
+        )
     except (FileNotFoundError, json.JSONDecodeError, KeyError, pa.ArrowInvalid):
         return False
 

@@ -6,7 +6,8 @@ shard's records. A run whose source lists other pictures than the plan stops and
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -85,7 +86,8 @@ class Plan:
     """Everything that decided which pictures are listed."""
     index_sha256: str
     shards: tuple[Shard, ...]
-    num_findings: int
+    findings: Mapping[str, int]
+    """What was noticed about the dataset, by kind; named in `work/findings.parquet`."""
 
     @property
     def num_pictures(self) -> int:
@@ -93,11 +95,34 @@ class Plan:
         return sum(shard.num_pictures for shard in self.shards)
 
 
-def open_plan(work: Path, source: Source, selection: SelectionConfig, shard_size: int) -> Plan:
-    """List the source; make the plan, or check it against the one that is there.
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a source lists, selected and in order."""
 
-    Raises `UserError` when the source has no picture, or when it lists other pictures than the plan that is there.
-    """
+    description: str
+    records: Sequence[Record]
+    findings: Sequence[Finding]
+    choices: Mapping[str, Any]
+    shard_size: int
+
+    @property
+    def num_findings(self) -> dict[str, int]:
+        """Findings by kind."""
+        return dict(sorted(Counter(finding.kind for finding in self.findings).items()))
+
+    def shards(self) -> list[tuple[Shard, Sequence[Record]]]:
+        """Cut each split into shards of `shard_size` pictures."""
+        shards: list[tuple[Shard, Sequence[Record]]] = []
+        for split, group in groupby(self.records, key=lambda record: record.split):
+            members = list(group)
+            for start in range(0, len(members), self.shard_size):
+                chunk = members[start : start + self.shard_size]
+                shards.append((Shard(number=len(shards), split=split, num_pictures=len(chunk)), chunk))
+        return shards
+
+
+def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> Listing:
+    """Ask the source for every picture and select; raises `UserError` when there is none."""
     description = source.describe()
     records: list[Record] = []
     findings: list[Finding] = []
@@ -109,26 +134,38 @@ def open_plan(work: Path, source: Source, selection: SelectionConfig, shard_size
     if not records:
         kinds = ", ".join(sorted({finding.kind for finding in findings})) or "none"
         raise UserError(f"{source.root}: no picture to prepare in {description} (findings: {kinds})")
-    records = select(records, limit=selection.limit, sample=selection.sample, seed=selection.seed)
-    choices = {**source.options(), **_selection_values(selection), "shard_size": shard_size}
-    digest = _digest(records)
+    return Listing(
+        description=description,
+        records=select(records, limit=selection.limit, sample=selection.sample, seed=selection.seed),
+        findings=findings,
+        choices={**source.options(), **_selection_values(selection), "shard_size": shard_size},
+        shard_size=shard_size,
+    )
+
+
+def open_plan(work: Path, source: Source, listing: Listing) -> Plan:
+    """Make the plan of a listing, or check it against the one that is there.
+
+    Raises `UserError` when the plan that is there has other pictures or choices.
+    """
+    digest = _digest(listing.records)
     if (work / "plan.json").exists():
         plan = read_plan(work)
-        if plan.index_sha256 != digest or dict(plan.choices) != choices or plan.source != source.name:
-            raise UserError(_difference(work, plan, source, choices, records))
+        if plan.index_sha256 != digest or dict(plan.choices) != listing.choices or plan.source != source.name:
+            raise UserError(_difference(work, plan, source, listing))
         return plan
-    shards = list(_cut(records, shard_size))
+    shards = listing.shards()
     for shard, members in shards:
         write_parquet(work / "index" / shard.file_name, _index_table(members))
-    write_parquet(work / "findings.parquet", _findings_table(findings))
+    write_parquet(work / "findings.parquet", _findings_table(listing.findings))
     plan = Plan(
         source=source.name,
-        description=description,
+        description=listing.description,
         root=source.root.resolve(),
-        choices=choices,
+        choices=listing.choices,
         index_sha256=digest,
         shards=tuple(shard for shard, _ in shards),
-        num_findings=len(findings),
+        findings=listing.num_findings,
     )
     _write_plan(work, plan)
     return plan
@@ -140,7 +177,9 @@ def read_plan(work: Path) -> Plan:
     try:
         values = json.loads(file.read_text())
         if values["version"] != PLAN_VERSION:
-            raise UserError(f"{file}: plan version {values['version']}, this h2d reads {PLAN_VERSION}: start over with --fresh")
+            raise UserError(
+                f"{file}: plan version {values['version']}, this h2d reads {PLAN_VERSION}: start over with --fresh"
+            )
         return Plan(
             source=values["source"],
             description=values["description"],
@@ -151,7 +190,7 @@ def read_plan(work: Path) -> Plan:
                 Shard(number=number, split=split, num_pictures=num_pictures)
                 for number, (split, num_pictures) in enumerate(values["shards"])
             ),
-            num_findings=values["num_findings"],
+            findings=values["findings"],
         )
     except FileNotFoundError:
         raise UserError(f"{file.parent.parent}: nothing was prepared here (no {file.name} in {file.parent})") from None
@@ -165,21 +204,19 @@ def read_index(work: Path, shard: Shard) -> list[dict[str, Any]]:
     return rows
 
 
-def _cut(records: Sequence[Record], shard_size: int) -> Iterator[tuple[Shard, Sequence[Record]]]:
-    number = 0
-    for split, members in groupby(records, key=lambda record: record.split):
-        of_split = list(members)
-        for start in range(0, len(of_split), shard_size):
-            chunk = of_split[start : start + shard_size]
-            yield Shard(number=number, split=split, num_pictures=len(chunk)), chunk
-            number += 1
-
-
 def _digest(records: Iterable[Record]) -> str:
     """A hash over everything that a stage may read of the records."""
     digest = hashlib.sha256()
     for record in records:
-        words = (record.id, record.split, record.path, record.size_bytes, record.gesture, record.subject, record.mask_path)
+        words = (
+            record.id,
+            record.split,
+            record.path,
+            record.size_bytes,
+            record.gesture,
+            record.subject,
+            record.mask_path,
+        )
         digest.update(repr((words, record.box_labels)).encode())
         digest.update(np.ascontiguousarray(record.boxes_xywh).tobytes())
         for landmarks in record.box_landmarks:
@@ -198,7 +235,8 @@ def _index_table(records: Sequence[Record]) -> pa.Table:
         "boxes_xywh": [record.boxes_xywh.tolist() for record in records],
         "box_labels": [list(record.box_labels) for record in records],
         "box_landmarks": [
-            [None if points is None else points.ravel().tolist() for points in record.box_landmarks] for record in records
+            [None if points is None else points.ravel().tolist() for points in record.box_landmarks]
+            for record in records
         ],
         "mask_path": [record.mask_path for record in records],
     }
@@ -207,9 +245,7 @@ def _index_table(records: Sequence[Record]) -> pa.Table:
 
 def _findings_table(findings: Sequence[Finding]) -> pa.Table:
     ordered = sorted(findings, key=lambda finding: (finding.kind, finding.split, finding.name))
-    return pa.table(
-        {name: [getattr(finding, name) for finding in ordered] for name in FINDINGS.names}, schema=FINDINGS
-    )
+    return pa.table({name: [getattr(finding, name) for finding in ordered] for name in FINDINGS.names}, schema=FINDINGS)
 
 
 def _write_plan(work: Path, plan: Plan) -> None:
@@ -222,7 +258,7 @@ def _write_plan(work: Path, plan: Plan) -> None:
             "root": str(plan.root),
             "choices": plan.choices,
             "num_pictures": plan.num_pictures,
-            "num_findings": plan.num_findings,
+            "findings": plan.findings,
             "index_sha256": plan.index_sha256,
             "shards": [[shard.split, shard.num_pictures] for shard in plan.shards],
         },
@@ -234,23 +270,20 @@ def _selection_values(selection: SelectionConfig) -> dict[str, Any]:
     return {"limit": selection.limit, "sample": selection.sample, "seed": seed}
 
 
-def _difference(
-    work: Path, plan: Plan, source: Source, choices: Mapping[str, Any], records: Sequence[Record]
-) -> str:
+def _difference(work: Path, plan: Plan, source: Source, listing: Listing) -> str:
     """One line on how the source differs from the plan, with the remedy."""
     remedy = "; give --fresh to start over, or another --out"
     if plan.source != source.name:
         return f"{work.parent} holds {plan.source} data, not {source.name}{remedy}"
-    keys = sorted(set(plan.choices) | set(choices))
     changed = [
-        f"{key} was {plan.choices.get(key)!r} and is {choices.get(key)!r}"
-        for key in keys
-        if plan.choices.get(key) != choices.get(key)
+        f"{key} was {plan.choices.get(key)!r} and is {listing.choices.get(key)!r}"
+        for key in sorted(set(plan.choices) | set(listing.choices))
+        if plan.choices.get(key) != listing.choices.get(key)
     ]
     if changed:
         return f"{work.parent} was planned with other choices: {', '.join(changed)}{remedy}"
     before = {row["id"]: row["size_bytes"] for shard in plan.shards for row in read_index(work, shard)}
-    now = {record.id: record.size_bytes for record in records}
+    now = {record.id: record.size_bytes for record in listing.records}
     groups = {
         "new": [name for name in now if name not in before],
         "gone": [name for name in before if name not in now],

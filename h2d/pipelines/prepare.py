@@ -1,13 +1,14 @@
 """`h2d prepare`: the walk from a dataset's folder to a manifest, one stage after another, each resumable alone."""
 
 import fcntl
+import json
 import logging
 import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,10 +23,10 @@ from h2d.manifests.schema import TABLES
 from h2d.pipelines.choices import PrepareConfig, RunConfig, build_source, build_stages
 from h2d.pipelines.executors import EXECUTORS
 from h2d.pipelines.executors.base import Executor, Watch
-from h2d.pipelines.merge import MERGE_VERSION, MergeJob, count_rows, is_published, publish
+from h2d.pipelines.merge import MERGE_VERSION, MergeJob, is_published, publish
 from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
-from h2d.pipelines.plan import Plan, open_plan
-from h2d.pipelines.stages import Stage
+from h2d.pipelines.plan import Plan, list_source, open_plan
+from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.worker import Job, StageJob
 from h2d.registry import resolve
 
@@ -34,7 +35,15 @@ logger = logging.getLogger(__name__)
 AUTO_RAY_MIN_PICTURES: Final = 400
 """Fewer pictures than this are done before a local Ray has started."""
 
-_SOFTWARE: Final = ("hand-to-diffusion", "mediapipe", "segment-anything", "transformers", "torch", "opencv-python-headless", "pyarrow")
+_SOFTWARE: Final = (
+    "hand-to-diffusion",
+    "mediapipe",
+    "segment-anything",
+    "transformers",
+    "torch",
+    "opencv-python-headless",
+    "pyarrow",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,10 +53,43 @@ class Outcome:
     out: Path
     plan: Plan
     stages: tuple[str, ...]
-    """Each stage with the annotator that it uses: "mask (grabcut)"."""
-    counts: Mapping[str, int]
+    """Each stage with the annotator that it uses: "mask: grabcut"."""
+    findings: Mapping[str, int]
+    """What was noticed about the dataset, by kind."""
+    counts: Mapping[str, int] = field(default_factory=dict)
     """Rows by table, "indexed" beside them; empty when the run was interrupted."""
+    reject_reasons: Mapping[str, int] = field(default_factory=dict)
     did_nothing: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it stopped before the manifest was complete."""
+        return not self.counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What a run would do."""
+
+    description: str
+    num_pictures: int
+    num_shards: int
+    stages: tuple[str, ...]
+    findings: Mapping[str, int]
+
+
+def survey(choices: PrepareConfig) -> Survey:
+    """List the source and find the models, and write nothing. Raises what `prepare` would."""
+    source = build_source(choices)
+    stages = build_stages(choices)
+    listing = list_source(source, choices.selection, choices.run.shard_size)
+    return Survey(
+        description=listing.description,
+        num_pictures=len(listing.records),
+        num_shards=len(listing.shards()),
+        stages=_names(stages),
+        findings=listing.num_findings,
+    )
 
 
 def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False) -> Outcome:
@@ -57,27 +99,33 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False) -> Out
     """
     source = build_source(choices)
     stages = build_stages(choices)
+    listing = list_source(source, choices.selection, choices.run.shard_size)
     work = choices.out / "work"
     with _locked(choices.out):
         if fresh:
             _clear(choices.out)
         remove_leftovers(choices.out)
-        plan = open_plan(work, source, choices.selection, choices.run.shard_size)
+        plan = open_plan(work, source, listing)
         jobs, merge = _jobs(work, stages, plan)
-        names = tuple(f"{stage.name} ({stage.annotator})" for stage in stages)
+        outcome = Outcome(out=choices.out, plan=plan, stages=_names(stages), findings=plan.findings)
         done = is_published(merge, choices.out)
         if not done:
-            write_json(work / "stages.json", {job.name: job.fingerprint for job in (*jobs, merge)})
-            for job in (*jobs, merge):
+            write_json(work / "stages.json", {**merge.inputs, "merge": merge.fingerprint})
+            everything: list[Job] = [*jobs, merge]
+            for job in everything:
                 _run(job, plan, choices, watch)
                 if watch.should_stop():
-                    return Outcome(out=choices.out, plan=plan, stages=names, counts={})
+                    return outcome
             publish(merge, plan, choices.out, created=datetime.now(timezone.utc).isoformat(timespec="seconds"))
         if not done or not (choices.out / "report.html").exists():
             write_card(choices.out)
             write_report(choices.out, source_root=source.root)
-    counts = {"indexed": plan.num_pictures, **{table: count_rows(choices.out, table) for table in TABLES}}
-    return Outcome(out=choices.out, plan=plan, stages=names, counts=counts, did_nothing=done)
+    manifest = json.loads((choices.out / "manifest.json").read_text())
+    return replace(outcome, counts=manifest["counts"], reject_reasons=manifest["reject_reasons"], did_nothing=done)
+
+
+def _names(stages: Sequence[Stage]) -> tuple[str, ...]:
+    return tuple(f"{stage.name}: {stage.annotator}" for stage in stages)
 
 
 def _jobs(work: Path, stages: Sequence[Stage], plan: Plan) -> tuple[list[StageJob], MergeJob]:
@@ -119,7 +167,9 @@ def _run(job: Job, plan: Plan, choices: PrepareConfig, watch: Watch) -> None:
         try:
             executor.run(job, waiting, watch)
         except OSError as error:
-            raise JobError(f"{error.filename or choices.out}: {error.strerror or error}; finished shards are kept") from error
+            raise JobError(
+                f"{error.filename or choices.out}: {error.strerror or error}; finished shards are kept"
+            ) from error
         finally:
             executor.close()
     watch.job_ended(job.name)
@@ -134,7 +184,9 @@ def _executor(job: Job, run: RunConfig, num_waiting: int, *, scratch: Path) -> E
     if job.name == "merge" or job.uses_all_cores:
         name = "inline"
     logger.info("%s: %d pictures, %s executor", job.name, num_waiting, name)
-    made: Executor = resolve(EXECUTORS, name, kind="executor")(num_workers=num_workers, address=run.address, scratch=scratch)
+    made: Executor = resolve(EXECUTORS, name, kind="executor")(
+        num_workers=num_workers, address=run.address, scratch=scratch
+    )
     return made
 
 
@@ -151,7 +203,9 @@ def _locked(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise UserError(f"{out}: another h2d prepare is at work here ({file.read().strip()}): wait for it or stop it") from None
+            raise UserError(
+                f"{out}: another h2d prepare is at work here ({file.read().strip()}): wait for it or stop it"
+            ) from None
         file.truncate(0)
         file.write(f"host {socket.gethostname()}, process {os.getpid()}")
         file.flush()

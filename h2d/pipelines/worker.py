@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,7 +18,8 @@ from h2d.images import DecodeError
 from h2d.manifests.files import write_parquet
 from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally
 from h2d.pipelines.plan import Shard, read_index
-from h2d.pipelines.stages import Row, Stage
+from h2d.pipelines.stages.base import Row, Stage
+from h2d.pose.points import missing_points
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,13 @@ NUM_ATTEMPTS: Final = 2
 _FATAL: Final = (UserError, JobError, MemoryError, pa.ArrowInvalid)
 
 
+@runtime_checkable
 class Job(Protocol):
     """Something done shard by shard; picklable before `setup`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For progress and messages."""
 
     @property
     def needs_gpu(self) -> bool:
@@ -199,5 +202,5 @@ def _cell(row: Mapping[str, Any], field: pa.Field) -> Any:
     """A failed row's cell: null, or NaN points where the column cannot be null."""
     value = row.get(field.name)
     if value is None and not field.nullable:
-        return np.tile(np.float32([np.nan, np.nan, 0]), field.type.list_size // 3)
+        return missing_points(field.type.list_size // 3).ravel()
     return value

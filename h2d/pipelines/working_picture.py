@@ -46,18 +46,15 @@ class WorkingPicture:
     """Working size / source size: 1, 1/2, 1/3 ..."""
 
 
-def working_picture(
-    original: bytes, picture: UInt8[np.ndarray, "h w 3"], settings: PictureConfig
-) -> WorkingPicture:
+def working_picture(original: bytes, picture: UInt8[np.ndarray, "h w 3"], settings: PictureConfig) -> WorkingPicture:
     """Reduce a decoded original and encode it, or keep its own bytes when nothing would change."""
     height, width = picture.shape[:2]
     factor = -(-max(height, width) // settings.long_side)
     if factor == 1 and _shows_as_stored(original):
         return WorkingPicture(data=original, size_hw=(height, width), scale=1.0)
     small = _reduced(picture, factor)
-    return WorkingPicture(
-        data=encode_jpeg(small, quality=settings.jpeg_quality), size_hw=small.shape[:2], scale=1 / factor
-    )
+    data = encode_jpeg(small, quality=settings.jpeg_quality)
+    return WorkingPicture(data=data, size_hw=(small.shape[0], small.shape[1]), scale=1 / factor)
 
 
 def _reduced(picture: UInt8[np.ndarray, "h w 3"], factor: int) -> UInt8[np.ndarray, "h2 w2 3"]:
@@ -74,4 +71,4 @@ def _shows_as_stored(original: bytes) -> bool:
     if original[:2] != b"\xff\xd8":
         return False
     with Image.open(io.BytesIO(original)) as header:
-        return header.mode == "RGB" and header.getexif().get(_EXIF_ORIENTATION, 1) == 1
+        return header.mode == "RGB" and bool(header.getexif().get(_EXIF_ORIENTATION, 1) == 1)

@@ -23,7 +23,8 @@ def missing_points(num_points: int = NUM_HAND_POINTS) -> Float32[np.ndarray, "n 
 
 def present(points: Float32[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
     """Which points are there."""
-    return np.isfinite(points[:, 0]) & np.isfinite(points[:, 1]) & (points[:, 2] > 0)
+    there: Bool[np.ndarray, " n"] = np.isfinite(points[:, :2]).all(axis=1) & (points[:, 2] > 0)
+    return there
 
 
 def extent_xywh(points: Float32[np.ndarray, "n 3"]) -> tuple[float, float, float, float]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Shard
 from h2d.pipelines.worker import Job
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Told of what happens, and asked whether to go on."""
 
@@ -25,6 +26,7 @@ class Watch(Protocol):
         """Whether to begin no further shard."""
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs a job over shards, in any order, each once."""
 

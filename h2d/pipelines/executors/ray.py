@@ -37,9 +37,9 @@ class RayExecutor:
         """Keep every actor busy with one shard at a time; raises the first error that is not a picture's own."""
         import ray
 
-        remote: Any = ray.remote(
-            num_cpus=1, num_gpus=1 if job.needs_gpu else 0, max_restarts=0, max_task_retries=0
-        )(_Worker)
+        remote: Any = ray.remote(num_cpus=1, num_gpus=1 if job.needs_gpu else 0, max_restarts=0, max_task_retries=0)(
+            _Worker
+        )
         actors = [remote.remote(job, self._scratch) for _ in range(min(self._num_workers, len(shards)))]
         try:
             with _errors_as_ours(job.name):

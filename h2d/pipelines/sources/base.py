@@ -7,7 +7,7 @@ Axis legend: n boxes.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -45,6 +45,7 @@ class Finding:
     """The entry or picture it is about."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """A dataset's reader."""
 
@@ -52,7 +53,7 @@ class Source(Protocol):
     root: Path
 
     def describe(self) -> str:
-        """One line on what was recognised: version, layout, size. Raises `UserError` when the root is not such a dataset."""
+        """One line on what was recognised: version, layout, size. Raises `UserError` for another root."""
 
     def options(self) -> Mapping[str, Any]:
         """The choices that decide which pictures are listed (split, gestures, ...). JSON-ready; part of the plan."""

@@ -3,18 +3,18 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from h2d.config import config
 from h2d.errors import UserError
 from h2d.pipelines.sources.base import Finding, Record
-from h2d.pipelines.sources.listing import picture_stem, printable, visible_entries
+from h2d.pipelines.sources.listing import kind_of, picture_stem, printable, visible_entries
 
 _SPLITS: Final = ("train", "val", "test")
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class FolderSource:
     """Lists every picture below a folder; the id is its path without the extension.
 
@@ -55,17 +55,18 @@ class FolderSource:
         folders, links = [("", str(self.root))], list[tuple[str, str]]()
         while folders or links:
             below, path = folders.pop() if folders else links.pop()
-            identity = os.stat(path)
-            if (identity.st_dev, identity.st_ino) in seen:
+            status = Path(path).stat()
+            identity = status.st_dev, status.st_ino
+            if identity in seen:
                 yield Finding(kind="folder_listed_already", split=self.split, name=printable(below))
                 continue
-            seen.add((identity.st_dev, identity.st_ino))
+            seen.add(identity)
             entries = sorted(visible_entries(path), key=lambda entry: entry.name, reverse=True)
             if self.recursive:
                 for entry in entries:
-                    if entry.is_dir():
+                    if kind_of(entry) == "folder":
                         (links if entry.is_symlink() else folders).append((f"{below}{entry.name}/", entry.path))
-            yield from self._files(below, [entry for entry in reversed(entries) if entry.is_file()])
+            yield from self._files(below, [entry for entry in reversed(entries) if kind_of(entry) != "folder"])
 
     def _files(self, below: str, entries: list["os.DirEntry[str]"]) -> Iterator[Record | Finding]:
         names = {entry.name for entry in entries}
@@ -73,7 +74,10 @@ class FolderSource:
         for entry in entries:
             stem = picture_stem(entry.name)
             path = below + entry.name
-            if stem is None:
+            kind = kind_of(entry)
+            if kind == "broken link":
+                yield Finding(kind="broken_link", split=self.split, name=printable(path))
+            elif stem is None or kind != "file":
                 yield Finding(kind="not_a_picture", split=self.split, name=printable(path))
             elif printable(path) != path:
                 yield Finding(kind="name_not_utf8", split=self.split, name=printable(path))

@@ -5,10 +5,10 @@ Reads v1 (2022), 2.0 (2023) and v2-1M (2024), full size or 512 pixels: boxes are
 
 from collections import ChainMap
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from h2d.config import config
 from h2d.errors import UserError
 from h2d.pipelines.sources.base import Finding, Record
 from h2d.pipelines.sources.hagrid_entries import parse_entry, read_entries, version_of
@@ -20,10 +20,10 @@ from h2d.pipelines.sources.hagrid_layout import (
     canonical_split,
     find_layout,
 )
-from h2d.pipelines.sources.listing import picture_stem, printable, visible_entries
+from h2d.pipelines.sources.listing import kind_of, picture_stem, printable, visible_entries
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class HagridSource:
     """Reads HaGRID in any layout that its archives unpack to.
 
@@ -31,8 +31,9 @@ class HagridSource:
     HaGRID's own v1 code is left to whoever mixes training sets. `subsample`, which has 100 pictures of every gesture,
     is listed as "train" too, because the manifest knows no fourth split.
 
-    An entry that stands in two splits belongs to the first of train, val, test, subsample, whichever is asked for, so
-    that splits listed in separate runs stay apart; only a subsample asked for by name is listed whole.
+    An entry that stands in two splits belongs to the first of train, val, test, subsample that has its picture. Splits
+    listed in separate runs stay apart too, so an entry asked for in "test" is left out when "train" names it; only a
+    subsample asked for by name is listed whole.
 
     Findings about an entry are named `<gesture>/<id>`, those about a picture by its path. A picture without an entry
     in a folder that all splits share has the split "".
@@ -58,7 +59,7 @@ class HagridSource:
         version = next((version for version in versions if version), "without entries")
         folders = [path for key, path in layout.pictures.items() if key[0] in (SHARED, *splits) and key[1] in gestures]
         holders = sorted({self._below_root(str(Path(folder).parent)) for folder in folders})
-        size = "512 px " if any("512" in holder for holder in holders) else ""
+        size = "512 px " if any("512" in holder for holder in (*holders, self.root.name)) else ""
         return (
             f"HaGRID {version} ({size}{_counted(holders, 'folder')} {', '.join(holders)}), "
             f"{len(gestures)} {_counted(gestures, 'gesture')}, {_counted(splits, 'split')} {', '.join(splits)}"
@@ -66,7 +67,8 @@ class HagridSource:
 
     def options(self) -> Mapping[str, Any]:
         """The choices as given; which copy of the pictures is used shows in their paths and sizes."""
-        return {"split": self.split, "gestures": sorted({canonical_gesture(gesture) for gesture in self.gestures})}
+        split = self.split and canonical_split(self.split)
+        return {"split": split, "gestures": sorted({canonical_gesture(gesture) for gesture in self.gestures})}
 
     def records(self) -> Iterator[Record | Finding]:
         """Every picture and every finding, gesture by gesture, which is also how much is held in memory."""
@@ -115,7 +117,9 @@ class HagridSource:
             if split in splits:
                 there = ChainMap(pictures[split], pictures[SHARED])
                 yield from _matched(entries, there, gesture=gesture, split=split, claimed=claimed)
-            claimed.update(entries)
+                claimed.update(key for key in entries if key in there)
+            else:
+                claimed.update(entries)
             unnamed.difference_update(entries)
         for split, listed in pictures.items():
             if listed and not layout.has_annotations(split, gesture):
@@ -125,13 +129,13 @@ class HagridSource:
                     yield Finding(kind="picture_without_entry", split=split, name=printable(picture.path))
 
     def _pictures(self, folder: str, gesture: str) -> Iterator[tuple[str, "_Picture"]]:
-        """The pictures of a gesture's folder by id, also where the archive was unpacked into a folder of its own name."""
+        """A folder's pictures by id, also when the archive was unpacked into a folder of its own name."""
         below = self._below_root(folder)
         for entry in sorted(visible_entries(folder), key=lambda entry: entry.name):
             stem = picture_stem(entry.name)
-            if stem and entry.is_file():
+            if stem and kind_of(entry) == "file":
                 yield stem, _Picture(f"{below}/{entry.name}", entry.stat().st_size)
-            elif canonical_gesture(entry.name) == gesture and entry.is_dir():
+            elif canonical_gesture(entry.name) == gesture and kind_of(entry) == "folder":
                 yield from self._pictures(entry.path, gesture)
 
     def _below_root(self, folder: str) -> str:

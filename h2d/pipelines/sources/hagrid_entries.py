@@ -48,7 +48,7 @@ def read_entries(path: str) -> dict[str, Any]:
         raise UserError(f"{path}: not valid JSON ({error}): unpack the annotations again") from None
     if not isinstance(entries, dict):
         raise UserError(
-            f"{path}: expected HaGRID entries by picture id, found a {type(entries).__name__}: unpack the annotations again"
+            f"{path}: expected entries by picture id, found a {type(entries).__name__}: unpack the annotations again"
         )
     return entries
 

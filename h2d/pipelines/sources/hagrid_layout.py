@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Final
 
 from h2d.errors import UserError
-from h2d.pipelines.sources.listing import picture_stem, visible_entries
+from h2d.pipelines.sources.listing import kind_of, picture_stem, visible_entries
 
-SPLITS: Final = ("train", "val", "test", "subsample")
+SPLITS: Final[tuple[str, ...]] = ("train", "val", "test", "subsample")
 """In order of precedence: an entry that stands in two of them belongs to the first."""
 
 SHARED: Final = ""
 """The split of a picture folder that holds the pictures of every split, as since HaGRID 2.0."""
 
+# fmt: off
 GESTURES: Final = frozenset(
-    """
-    call dislike fist four grabbing grip hand_heart hand_heart2 holy like little_finger middle_finger mute no_gesture ok
-    one palm peace peace_inverted point rock stop stop_inverted take_picture three three2 three3 three_gun thumb_index
-    thumb_index2 timeout two_up two_up_inverted xsign
-    """.split()
+    {
+        "call", "dislike", "fist", "four", "grabbing", "grip", "hand_heart", "hand_heart2", "holy", "like",
+        "little_finger", "middle_finger", "mute", "no_gesture", "ok", "one", "palm", "peace", "peace_inverted",
+        "point", "rock", "stop", "stop_inverted", "take_picture", "three", "three2", "three3", "three_gun",
+        "thumb_index", "thumb_index2", "timeout", "two_up", "two_up_inverted", "xsign",
+    }
 )
+# fmt: on
 """The classes of all versions. Others are read too; these only spare the search a look into their large folders."""
 
 _MISSPELT: Final = {"hands_heart2": "hand_heart2"}
@@ -66,15 +69,15 @@ def find_layout(root: Path, *, images: Path | None = None, annotations: Path | N
     files = _annotation_files(annotations or root, given=annotations is not None)
     if not files:
         raise UserError(
-            f"{annotations or root}: no HaGRID annotations: looked for train/, val/, test/ or ann_*/ with <gesture>.json "
-            f"up to {_MAX_DEPTH} folders down: unpack the annotations there, or give their folder as 'annotations'"
+            f"{annotations or root}: no HaGRID annotations: looked for train/, val/, test/ or ann_*/ with JSON files "
+            f"up to {_MAX_DEPTH} folders down: unpack the annotations there, or give their folder with --annotations"
         )
     gestures = {gesture for _, gesture in files}
     pictures = _picture_folders(images or root, gestures)
     if not pictures:
         raise UserError(
             f"{images or root}: no HaGRID pictures: looked for folders named {', '.join(sorted(gestures))} "
-            f"up to {_MAX_DEPTH + 1} folders down: unpack the pictures there, or give their folder as 'images'"
+            f"up to {_MAX_DEPTH + 1} folders down: unpack the pictures there, or give their folder with --images"
         )
     return Layout(annotations=files, pictures=pictures)
 
@@ -106,7 +109,7 @@ def _walk(base: Path) -> Iterator[_Folder]:
         below = []
         for path, split, parent in level:
             entries = sorted(visible_entries(path), key=lambda entry: entry.name)
-            subfolders = [(entry.name, entry.path) for entry in entries if entry.is_dir()]
+            subfolders = [(entry.name, entry.path) for entry in entries if kind_of(entry) == "folder"]
             json_files = [(entry.name[:-5], entry.path) for entry in entries if entry.name.endswith(".json")]
             has_pictures = any(picture_stem(entry.name) for entry in entries)
             yield _Folder(path, split, parent, subfolders, json_files, has_pictures)
@@ -125,7 +128,7 @@ def _annotation_files(base: Path, *, given: bool) -> dict[tuple[str, str], str]:
         split = canonical_split(own_name)
         if split is not None:
             for stem, path in folder.json_files:
-                _put(files, (split, canonical_gesture(stem)), path, remedy="annotations")
+                _put(files, (split, canonical_gesture(stem)), path, remedy="--annotations")
     return files
 
 
@@ -141,20 +144,18 @@ def _picture_folders(base: Path, annotated: Collection[str]) -> dict[tuple[str, 
             elif gesture not in annotated and gesture not in GESTURES:
                 continue
             holders.add(folder.path)
-            _put(found, (split, gesture), path, remedy="images")
+            _put(found, (split, gesture), path, remedy="--images")
         if folder.has_pictures and folder.parent:
             unknown.append(folder)
     listed = set(found.values())
     for folder in unknown:
         # A class that nobody knows, beside those that are known: its pictures must be named in the report too.
         if folder.parent in holders and folder.path not in listed:
-            _put(found, (folder.split, Path(folder.path).name), folder.path, remedy="images")
+            _put(found, (folder.split, Path(folder.path).name), folder.path, remedy="--images")
     return found
 
 
 def _put(found: dict[tuple[str, str], str], key: tuple[str, str], path: str, *, remedy: str) -> None:
     earlier = found.setdefault(key, path)
     if earlier != path and not Path(earlier).samefile(path):
-        raise UserError(
-            f"gesture {key[1]!r} is there twice, {earlier} and {path}: give the folder to use as '{remedy}'"
-        )
+        raise UserError(f"gesture {key[1]!r} is there twice, {earlier} and {path}: name the one to use with {remedy}")

@@ -1,12 +1,12 @@
 """What a folder holds: its visible entries, and which of them are pictures by their name."""
 
 import os
-from typing import Final
+from typing import Final, Literal
 
 from h2d.errors import UserError
 
 PICTURE_SUFFIXES: Final = frozenset({"jpeg", "jpg", "jp2", "png", "tiff", "tif", "jfif", "bmp", "webp", "heic"})
-"""Without the dot, in lower case: HaGRID's own list, and `tif`. One that cannot be decoded is rejected by name later."""
+"""Without the dot, in lower case: HaGRID's own list, and `tif`. What cannot be decoded is rejected later, by name."""
 
 
 def visible_entries(folder: str) -> list[os.DirEntry[str]]:
@@ -16,6 +16,18 @@ def visible_entries(folder: str) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{folder}: cannot list this folder: {error.strerror}") from None
+
+
+def kind_of(entry: os.DirEntry[str]) -> Literal["file", "folder", "broken link", "other"]:
+    """What the entry is, symbolic links followed."""
+    try:
+        if entry.is_file():
+            return "file"
+        if entry.is_dir():
+            return "folder"
+    except OSError:  # a link to itself, or into a folder that may not be entered
+        return "broken link"
+    return "broken link" if entry.is_symlink() else "other"
 
 
 def picture_stem(name: str) -> str | None:

@@ -1,0 +1,50 @@
+# Targets: install, test, lint, check, bench, prepare, lock, clean. `make help` says what each does.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+ROOT ?= data/hagrid
+OUT ?= manifests/hagrid
+
+.DEFAULT_GOAL := help
+.PHONY: help install test test-all lint check bench prepare lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(INSTALLED) ## make .venv and install everything, the project editable
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@python="$$(sh scripts/find-python.sh)" && \
+	{ [ -x $(PYTHON) ] || "$$python" -m venv $(VENV); } && \
+	{ [ -x $(VENV)/bin/uv ] || $(PYTHON) -m pip install --quiet --disable-pip-version-check uv; }
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --requirement requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: install ## run the fast tests
+	$(PYTHON) -m pytest -q -m "not slow and not gpu"
+
+test-all: install ## run every test that this machine can run
+	$(PYTHON) -m pytest -q
+
+lint: install ## ruff, mypy strict, import rules
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+check: lint test ## everything that a change must pass
+
+bench: install ## measure; each script prints ours, the bare loop and the ratio
+	@for script in bench/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+
+prepare: install ## set up and prepare a HaGRID folder: make prepare ROOT=path OUT=path
+	$(VENV)/bin/h2d prepare hagrid --root $(ROOT) --out $(OUT)
+
+lock: ## resolve requirements.lock anew
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --extra annotate --extra dev \
+		--custom-compile-command "make lock" --no-emit-index-url pyproject.toml --output-file requirements.lock
+
+clean: ## delete the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

@@ -1,0 +1,96 @@
+"""`h2d models`: the weights that h2d knows, where they are, and how they get here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from h2d.cli.console import console, errors
+from h2d.cli.output import print_json
+from h2d.models.weights import WEIGHTS, fetch, find, models_folder, verify, weights_named
+
+app = typer.Typer(help="List, fetch and verify model weights.", no_args_is_help=True)
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Models folder; else $H2D_MODELS, else ~/.cache/h2d/models."),
+]
+Name = Annotated[str, typer.Argument(help="A name of `h2d models list`.", show_default=False)]
+
+
+@app.command(name="list")
+def list_weights(
+    folder: Folder = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Show all weights: what for, how large, under which licence, and where found."""
+    places = {name: find(name, folder=folder) for name in WEIGHTS}
+    if as_json:
+        rows = [
+            {
+                "name": name,
+                "about": weights.about,
+                "size_bytes": weights.size_bytes,
+                "licence": weights.licence,
+                "origin": weights.origin,
+                "revision": weights.revision,
+                "found": str(places[name]) if places[name] else None,
+            }
+            for name, weights in WEIGHTS.items()
+        ]
+        print_json(rows)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for header in ("name", "for", "size", "licence", "found"):
+        table.add_column(header, justify="right" if header == "size" else "left", no_wrap=header in ("name", "size"))
+    for name, weights in WEIGHTS.items():
+        found = "[green]yes[/green]" if places[name] else "no"
+        table.add_row(name, weights.about, f"{weights.size_bytes / 1e9:.1f} GB", weights.licence, found)
+    console.print(table)
+    for name, place in places.items():
+        if place:
+            console.print(f"{name}: {place}", soft_wrap=True, highlight=False)
+    console.print(f"Models folder: {folder or models_folder()}", soft_wrap=True, highlight=False)
+    console.print("Fetch one: h2d models fetch NAME", highlight=False)
+
+
+@app.command(name="fetch")
+def fetch_weights(name: Name, folder: Folder = None) -> None:
+    """Download weights; goes on where an interrupted download stopped."""
+    weights = weights_named(name)
+    console.print(
+        f"{name}: {weights.size_bytes / 1e9:.1f} GB from {weights.origin}, licence {weights.licence}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *columns, console=errors, transient=True) as bar:
+        task = bar.add_task(name, total=weights.size_bytes, visible=False)
+        place = fetch(
+            name,
+            folder=folder,
+            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+        )
+    console.print(f"{name}: at {place}", soft_wrap=True, highlight=False)
+
+
+@app.command(name="verify")
+def verify_weights(
+    name: Annotated[str | None, typer.Argument(help="One name; else all that are found.", show_default=False)] = None,
+    folder: Folder = None,
+) -> None:
+    """Compare sizes and checksums, file by file; exit code 1 if any is wrong."""
+    names = [name] if name else [known for known in WEIGHTS if find(known, folder=folder)]
+    if not names:
+        console.print("No weights found here. Fetch one: h2d models fetch NAME", highlight=False)
+    wrong = False
+    for each in names:
+        for check in verify(each, folder=folder):
+            bad = check.status not in ("ok", "unchecked")
+            wrong = wrong or bad
+            note = "no checksum known" if check.status == "unchecked" else check.status
+            console.print(f"{each}/{check.path}: {note}", style="red" if bad else None, soft_wrap=True, highlight=False)
+    if wrong:
+        errors.print("h2d: some files are wrong: delete them and fetch again", style="red")
+        raise typer.Exit(1)

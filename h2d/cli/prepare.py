@@ -1,0 +1,158 @@
+"""`h2d prepare SOURCE`: from a dataset's folder to a manifest.
+
+Every source has the same options beside its own, so the commands are made from one table instead of being written out.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from h2d.cli.console import console, errors
+from h2d.cli.output import print_json
+
+if TYPE_CHECKING:
+    from h2d.pipelines.prepare import Outcome, Survey
+
+app = typer.Typer(no_args_is_help=True, help="Turn a dataset into a manifest: keypoints, masks, captions, hand crops.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A command-line option and the place of its value in the configuration; no place: a flag of the run itself."""
+
+    name: str
+    kind: Any
+    help: str
+    place: str = ""
+    panel: str = "Options"
+    default: Any = None
+    spelling: tuple[str, ...] = ()
+
+    def parameter(self) -> inspect.Parameter:
+        option = typer.Option(*self.spelling, help=self.help, rich_help_panel=self.panel)
+        return inspect.Parameter(
+            self.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[self.kind, option], default=self.default
+        )
+
+
+_PICTURES, _MODELS, _RUNNING = "Which pictures", "Models", "How it runs"
+
+_SHARED = (
+    _Option("limit", int | None, "Only the first N pictures.", "selection.limit", _PICTURES),
+    _Option("sample", int | None, "N pictures at random, the gesture distribution kept.", "selection.sample", _PICTURES),
+    _Option("seed", int | None, "Seed of --sample.  [default: 0]", "selection.seed", _PICTURES),
+    _Option("mask", str | None, "auto (SAM if its weights and a GPU are there, else GrabCut), sam, grabcut, given, none.  [default: auto]", "mask.name", _MODELS),
+    _Option("sam", str | None, "Size of SAM: vit_h, vit_l or vit_b.  [default: vit_h]", "mask.options.model", _MODELS),
+    _Option("sam_checkpoint", Path | None, "SAM's official checkpoint file; found by `h2d models` otherwise.", "mask.options.checkpoint", _MODELS),
+    _Option("caption", str | None, "template (no model), llava, endpoint, none.  [default: template]", "caption.name", _MODELS),
+    _Option("caption_model", str | None, "The captioner's model name.", "caption.options.model", _MODELS),
+    _Option("caption_url", str | None, "Address of an OpenAI-compatible server, for --caption endpoint.", "caption.options.url", _MODELS),
+    _Option("caption_prompt", str | None, "What the captioner is asked.", "caption.options.prompt", _MODELS),
+    _Option("shard_size", int | None, "Pictures per part file, the unit of commit.  [default: 512]", "run.shard_size", _RUNNING),
+    _Option("executor", str | None, "auto, inline (this process) or ray.  [default: auto]", "run.executor", _RUNNING),
+    _Option("workers", int | None, "Processes.  [default: one per core]", "run.workers", _RUNNING),
+    _Option("address", str | None, "A running Ray cluster that sees the same files.", "run.address", _RUNNING),
+    _Option("config", Path | None, "YAML file of options; the command line goes before it.", panel=_RUNNING),
+    _Option("overrides", list[str] | None, "Any option by its place: --set crops.scale=1.8", panel=_RUNNING, spelling=("--set",)),
+    _Option("fresh", bool, "Delete what an earlier run made in --out, and start over.", panel=_RUNNING, default=False, spelling=("--fresh",)),
+    _Option("dry_run", bool, "Say what would be done; write nothing.", panel=_RUNNING, default=False, spelling=("--dry-run",)),
+    _Option("as_json", bool, "Print the outcome as JSON.", panel=_RUNNING, default=False, spelling=("--json",)),
+)  # fmt: skip
+
+_HAGRID = (
+    _Option("split", str | None, "train, val, test or subsample; all when not given.", "source_options.split", _PICTURES),
+    _Option("gestures", str | None, "Only these, comma-separated: call,fist.", "source_options.gestures", _PICTURES),
+    _Option("images", Path | None, "Folder of the pictures, if apart from --root.", "source_options.images", _PICTURES),
+    _Option("annotations", Path | None, "Folder of the JSON files, if apart from --root.", "source_options.annotations", _PICTURES),
+)  # fmt: skip
+
+_FOLDER = (
+    _Option("split", str | None, "Name of the split they form.  [default: train]", "source_options.split", _PICTURES),
+)
+
+
+def _command(source: str, about: str, own: tuple[_Option, ...]) -> Callable[..., None]:
+    """The command of one source."""
+    where = (
+        _Option("root", Path, "The dataset's folder.", "root", default=Path("data") / source),
+        _Option("out", Path, "The manifest's folder.", "out", default=Path("manifests") / source),
+    )
+    options = (*where, *own, *_SHARED)
+
+    def command(**values: Any) -> None:
+        places = {option.place: values[option.name] for option in options if option.place}
+        _run(source, places, values)
+
+    command.__doc__ = about
+    command.__signature__ = inspect.Signature([option.parameter() for option in options])  # type: ignore[attr-defined]
+    return command
+
+
+def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    from h2d.cli.progress import JobProgress
+    from h2d.config import load_config
+    from h2d.pipelines.choices import PrepareConfig
+    from h2d.pipelines.prepare import prepare, survey
+
+    if isinstance(places.get("source_options.gestures"), str):
+        names = [name.strip() for name in places["source_options.gestures"].split(",")]
+        places = {**places, "source_options.gestures": [name for name in names if name]}
+    choices = load_config(
+        PrepareConfig, {"source": source, **places}, file=flags["config"], overrides=flags["overrides"] or ()
+    )
+    if flags["dry_run"]:
+        _tell_survey(survey(choices), as_json=flags["as_json"])
+        return
+    progress = JobProgress(errors, quiet=flags["as_json"])
+    with progress.watching():
+        outcome = prepare(choices, progress, fresh=flags["fresh"])
+    if flags["as_json"]:
+        print_json({"out": outcome.out, "counts": outcome.counts, "did_nothing": outcome.did_nothing})
+    else:
+        _tell(outcome)
+    if outcome.interrupted:
+        sys.exit(130)
+
+
+def _tell(outcome: "Outcome") -> None:
+    counts, out = outcome.counts, outcome.out
+    if outcome.interrupted:
+        console.print(f"Stopped. What is done is in {out}; the same command goes on from there.", soft_wrap=True)
+        return
+    if outcome.did_nothing:
+        console.print(f"Nothing to do: {out} is complete and nothing has changed.", soft_wrap=True)
+    console.print(
+        f"{counts['indexed']} pictures = {counts['images']} accepted + {counts['rejects']} rejected; "
+        f"{counts['hands']} hand crops.  {', '.join(outcome.stages)}",
+        soft_wrap=True,
+    )
+    for reason, count in outcome.reject_reasons.items():
+        console.print(f"  rejected: {count} {reason}", soft_wrap=True)
+    for kind, count in outcome.findings.items():
+        console.print(f"  noticed: {count} {kind} (named in {out / 'unmatched.parquet'})", soft_wrap=True)
+    console.print(f"Look at it:  {out / 'report.html'}", soft_wrap=True)
+    console.print(f"Next:        h2d manifest validate {out}", soft_wrap=True)
+
+
+def _tell_survey(found: "Survey", *, as_json: bool) -> None:
+    if as_json:
+        print_json({**asdict(found), "dry_run": True})
+        return
+    console.print(f"{found.description}: {found.num_pictures} pictures in {found.num_shards} shards", soft_wrap=True)
+    for kind, count in found.findings.items():
+        console.print(f"  noticed: {count} {kind}", soft_wrap=True)
+    for stage in found.stages:
+        console.print(f"  would run: {stage}", soft_wrap=True)
+    console.print("Nothing was written.")
+
+
+for _source, _about, _own in (
+    ("hagrid", "HaGRID v1, 2.0 or v2-1M, full size or 512 px, as downloaded.", _HAGRID),
+    ("folder", "Any folder of pictures.", _FOLDER),
+):
+    app.command(_source)(_command(_source, _about, _own))

@@ -1,0 +1,121 @@
+"""The progress of a job: a bar on a terminal, plain lines elsewhere; Ctrl-C once to finish what is in flight."""
+
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from h2d.pipelines.parts import Tally
+
+LINE_EVERY_S: Final = 10.0
+RATE_OVER_S: Final = 60.0
+
+
+class JobProgress:
+    """A `Watch` that shows pictures done of all, the rate of the last minute and overall, time left and failures."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._bar = Progress(
+            TextColumn("{task.description:<8}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=console,
+        )
+        self._live: Live | None = None
+        self._task: TaskID | None = None
+        self._interrupts = 0
+        self._name = ""
+        self._total = 0
+        self._before = 0
+        self._tally = Tally()
+        self._started = self._last_line = 0.0
+        self._recent: deque[tuple[float, int]] = deque()
+
+    @contextmanager
+    def watching(self) -> Iterator["JobProgress"]:
+        """Show progress and catch Ctrl-C until the block is left."""
+        previous = signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            if self._console.is_terminal and not self._quiet:
+                with Live(self._bar, console=self._console, refresh_per_second=4) as self._live:
+                    yield self
+            else:
+                yield self
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def job_started(self, name: str, num_pictures: int, done: Tally) -> None:
+        """Begin a line for the job."""
+        self._name, self._total, self._tally = name, num_pictures, done
+        self._before = sum(done.statuses.values())
+        self._started = self._last_line = time.monotonic()
+        self._recent = deque([(self._started, self._before)])
+        self._task = self._bar.add_task(name, total=num_pictures, completed=self._before, detail=self._detail())
+        if self._before and not self._live:
+            self._print(f"{name}: {self._before} of {num_pictures} already done")
+
+    def pictures_worked(self, tally: Tally) -> None:
+        """Count pictures."""
+        self._tally = self._tally + tally
+        now, done = time.monotonic(), sum(self._tally.statuses.values())
+        self._recent.append((now, done))
+        while self._recent[0][0] < now - RATE_OVER_S:
+            self._recent.popleft()
+        assert self._task is not None
+        self._bar.update(self._task, completed=done, detail=self._detail())
+        if not self._live and now - self._last_line >= LINE_EVERY_S:
+            self._last_line = now
+            self._print(f"{self._name}: {done}/{self._total}  {self._detail()}")
+
+    def job_ended(self, name: str) -> None:
+        """End the job's line."""
+        if not self._live:
+            done = sum(self._tally.statuses.values())
+            self._print(f"{name}: {done}/{self._total}  {self._detail()}")
+
+    def should_stop(self) -> bool:
+        """After the first Ctrl-C."""
+        return self._interrupts > 0
+
+    def _detail(self) -> str:
+        now, done = time.monotonic(), sum(self._tally.statuses.values())
+        words = []
+        fresh = done - self._before
+        if fresh:
+            since, at = self._recent[0]
+            overall = fresh / max(now - self._started, 1e-6)
+            lately = (done - at) / (now - since) if now - since > 1 else overall
+            words.append(f"{lately:.1f}/s ({overall:.1f}/s overall)")
+            if done < self._total:
+                words.append(f"{_duration((self._total - done) / max(lately, 1e-6))} left")
+        words += [f"{count} {status}" for status, count in self._tally.statuses.most_common() if status != "ok"]
+        words += [f"{reason} {count}" for reason, count in self._tally.reasons.most_common(3)]
+        return "  ".join(words)
+
+    def _print(self, line: str) -> None:
+        if not self._quiet:
+            self._console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1:
+            raise KeyboardInterrupt
+        self._console.print(
+            "Stopping: finishing the shards in flight. Ctrl-C again stops at once and loses only those."
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,61 @@
+"""`h2d status DIR`: how far a preparation is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from h2d.cli.console import console
+from h2d.cli.output import print_json
+
+
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The manifest's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show how far a preparation is; works while it runs."""
+    from h2d.pipelines.status import read_status
+
+    state = read_status(folder)
+    plan = state.plan
+    if as_json:
+        print_json(
+            {
+                "source": plan.source,
+                "num_pictures": plan.num_pictures,
+                "num_shards": len(plan.shards),
+                "complete": state.counts is not None,
+                "counts": state.counts,
+                "stages": {
+                    stage.name: {
+                        "shards_done": stage.num_shards_done,
+                        "pictures": stage.tally.statuses,
+                        "reasons": stage.tally.reasons,
+                    }
+                    for stage in state.stages
+                },
+            }
+        )
+        return
+    table = Table(
+        title=f"{plan.description}: {plan.num_pictures} pictures, {len(plan.shards)} shards", title_justify="left"
+    )
+    for column in ("stage", "shards", "pictures", "ok", "error", "not reached", "reasons"):
+        table.add_column(column, justify="left" if column in ("stage", "reasons") else "right")
+    for stage in state.stages:
+        counts = stage.tally.statuses
+        table.add_row(
+            stage.name,
+            f"{stage.num_shards_done}/{len(plan.shards)}",
+            str(sum(counts.values())),
+            str(counts["ok"]),
+            str(sum(count for name, count in counts.items() if name not in ("ok", "blocked"))),
+            str(counts["blocked"]),
+            ", ".join(f"{reason} {count}" for reason, count in stage.tally.reasons.most_common(5)),
+        )
+    console.print(table)
+    if state.counts is None:
+        console.print("Not complete: run the same h2d prepare command to go on.")
+    else:
+        console.print("Complete: " + ", ".join(f"{count} {name}" for name, count in state.counts.items()))

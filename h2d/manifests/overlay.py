@@ -1,0 +1,187 @@
+"""Keypoints and masks drawn on pictures, for people to judge them by eye.
+
+Left and right are told apart twice: by the colour of mask, edge and badge, and by the badge's letter at the wrist.
+Line widths follow the picture's size. Axis legend: h height, w width.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from h2d.images import decode_rgb, resize
+from h2d.manifests.rle import decode_rle
+from h2d.manifests.store import points_of
+from h2d.pose.layouts import BODY_BONES, FACE, FINGERS, HAND_BONES, SIDES, WRIST, Side
+from h2d.pose.points import extent_xywh, moved, present
+
+Colour: TypeAlias = tuple[int, int, int]
+Window: TypeAlias = tuple[int, int, int, int]
+"""Left, top, width, height in whole pixels, inside the picture."""
+
+SIDE_COLOURS: Final[dict[Side, Colour]] = {"left": (45, 212, 191), "right": (251, 146, 60)}
+FINGER_COLOURS: Final[dict[str, Colour]] = {
+    "thumb": (239, 68, 68),
+    "index": (250, 204, 21),
+    "middle": (74, 222, 128),
+    "ring": (56, 189, 248),
+    "little": (217, 112, 246),
+}
+_BODY_COLOUR: Final = (235, 238, 245)
+_INK: Final = (15, 18, 28)
+_TINT: Final = 0.38
+_SHADE: Final = 0.6
+"""How dark the edge under a bone is."""
+_SHIFT: Final = 4
+"""OpenCV takes points as integers with so many binary places after the point."""
+
+
+def draw_picture(
+    row: Mapping[str, Any], *, long_side: int | None = None, window_xywh: Window | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A row of `images` with its masks, body and hands drawn: all of it or a window, resized to `long_side` if given."""
+    picture = decode_rgb(row["image"]["bytes"])
+    left, top, width, height = window_xywh or (0, 0, picture.shape[1], picture.shape[0])
+    picture, scale = _resized(picture[top : top + height, left : left + width], long_side)
+    for side in SIDES:
+        if row[f"mask_{side}"] is not None:
+            mask = decode_rle(row[f"mask_{side}"])[top : top + height, left : left + width]
+            picture = tint_mask(picture, _fitted(mask, picture.shape[:2]), SIDE_COLOURS[side])
+    picture = draw_body(picture, moved(points_of(row["body"]), shift=(-left, -top), scale=scale))
+    for side in SIDES:
+        picture = draw_hand(picture, moved(points_of(row[f"hand_{side}"]), shift=(-left, -top), scale=scale), side)
+    return picture
+
+
+def draw_crop(row: Mapping[str, Any], *, long_side: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """A row of `hands` with its mask and hands drawn, resized to `long_side` first if given."""
+    picture, scale = _resized(decode_rgb(row["image"]["bytes"]), long_side)
+    if row["mask"] is not None:
+        colour = SIDE_COLOURS["right" if row["hands"] == "right" else "left"]
+        picture = tint_mask(picture, _fitted(decode_rle(row["mask"]), picture.shape[:2]), colour)
+    for side in SIDES:
+        picture = draw_hand(picture, moved(points_of(row[f"keypoints_{side}"]), scale=scale), side)
+    return picture
+
+
+def tint_mask(
+    picture: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], colour: Colour
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A copy with the mask as a translucent tint and its edge as a line."""
+    tinted = picture.copy()
+    mixed = picture[mask] * (1 - _TINT) + np.asarray(colour, np.float32) * _TINT
+    tinted[mask] = np.rint(mixed).astype(np.uint8)
+    edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    width = _line_width(picture)
+    cv2.drawContours(tinted, edges, -1, _INK, max(2, round(width * 1.2)), cv2.LINE_AA)
+    cv2.drawContours(tinted, edges, -1, colour, max(1, round(width * 0.6)), cv2.LINE_AA)
+    return tinted
+
+
+def draw_body(picture: UInt8[np.ndarray, "h w 3"], body: Float32[np.ndarray, "133 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A copy with the body's bones and the face's points, thin: the hands are what matters here."""
+    drawn, width = picture.copy(), _line_width(picture)
+    there = present(body)
+    bones = [bone for bone in BODY_BONES if there[bone[0]] and there[bone[1]]]
+    for colour, thickness in ((_INK, width), (_BODY_COLOUR, width * 0.4)):
+        for start, end in bones:
+            _line(drawn, body[start], body[end], colour, thickness)
+    for point in body[FACE][there[FACE]]:
+        _dot(drawn, point, width * 0.3, _BODY_COLOUR)
+    return drawn
+
+
+def draw_hand(
+    picture: UInt8[np.ndarray, "h w 3"], points: Float32[np.ndarray, "21 3"], side: Side
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A copy with one hand: bones in its fingers' colours, dark-edged, and a badge with the side at the wrist."""
+    there = present(points)
+    if not there.any():
+        return picture.copy()
+    _, _, width_px, height_px = extent_xywh(points)
+    width = float(np.clip(max(width_px, height_px) / 64, 1.0, max(1.0, max(picture.shape[:2]) / 110)))
+    colours = [colour for colour in FINGER_COLOURS.values() for _ in range(4)]
+    bones = [
+        (start, end, colour)
+        for (start, end), colour in zip(HAND_BONES, colours, strict=True)
+        if there[start] and there[end]
+    ]
+    joints = [(joint, FINGER_COLOURS[finger]) for finger, members in FINGERS.items() for joint in members if there[joint]]
+    shaded = picture.copy()
+    for start, end, _ in bones:
+        _line(shaded, points[start], points[end], _INK, width + max(1.6, width))
+    for joint, _ in joints:
+        _dot(shaded, points[joint], width * 0.85 + max(0.8, width * 0.5), _INK)
+    drawn = np.asarray(cv2.addWeighted(shaded, _SHADE, picture, 1 - _SHADE, 0), np.uint8)
+    for start, end, colour in bones:
+        _line(drawn, points[start], points[end], colour, width)
+    for joint, colour in joints:
+        _dot(drawn, points[joint], width * 0.85, colour)
+    if there[WRIST]:
+        _badge(drawn, points, side, width)
+    return drawn
+
+
+def _badge(picture: UInt8[np.ndarray, "h w 3"], points: Float32[np.ndarray, "21 3"], side: Side, width: float) -> None:
+    """A disc with L or R, just off the wrist on the side away from the fingers, inside the picture."""
+    radius = max(_line_width(picture) * 2.4, width * 3)
+    wrist = points[WRIST, :2].astype(np.float64)
+    away = wrist - points[present(points), :2].astype(np.float64).mean(axis=0)
+    centre = wrist + away / max(1e-6, float(np.hypot(*away))) * radius * 1.25
+    height, right = picture.shape[:2]
+    centre = np.clip(centre, radius + 1, np.maximum(radius + 1, [right - radius - 1, height - radius - 1]))
+    _dot(picture, centre, radius + max(1.0, width * 0.5), _INK)
+    _dot(picture, centre, radius, SIDE_COLOURS[side])
+    letter, font = side[0].upper(), cv2.FONT_HERSHEY_DUPLEX
+    font_scale = radius * 1.15 / 22
+    thickness = max(1, round(radius / 7))
+    (text_width, text_height), _ = cv2.getTextSize(letter, font, font_scale, thickness)
+    corner = (round(centre[0] - text_width / 2), round(centre[1] + text_height / 2))
+    cv2.putText(picture, letter, corner, font, font_scale, _INK, thickness, cv2.LINE_AA)
+
+
+def _resized(
+    picture: UInt8[np.ndarray, "h w 3"], long_side: int | None
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], float]:
+    height, width = picture.shape[:2]
+    scale = long_side / max(height, width) if long_side else 1.0
+    return resize(picture, (max(1, round(height * scale)), max(1, round(width * scale)))), scale
+
+
+def _fitted(mask: Bool[np.ndarray, "h w"], size_hw: Sequence[int]) -> Bool[np.ndarray, "h2 w2"]:
+    """The mask at a picture's size; its edge is smoothed when it grows."""
+    if mask.shape == tuple(size_hw):
+        return mask
+    scaled = cv2.resize(mask.astype(np.float32), (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR)
+    growth = max(size_hw) / max(mask.shape)
+    if growth > 1:
+        scaled = cv2.GaussianBlur(scaled, (0, 0), growth * 0.6)
+    return np.asarray(scaled >= 0.5)
+
+
+def _line_width(picture: UInt8[np.ndarray, "h w 3"]) -> float:
+    """Pixels: about a 250th of the long side."""
+    return max(1.0, max(picture.shape[:2]) / 250)
+
+
+def _line(
+    picture: UInt8[np.ndarray, "h w 3"],
+    start: Float32[np.ndarray, " 3"],
+    end: Float32[np.ndarray, " 3"],
+    colour: Colour,
+    width: float,
+) -> None:
+    cv2.line(picture, _fixed(start), _fixed(end), colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
+
+
+def _dot(picture: UInt8[np.ndarray, "h w 3"], centre: np.ndarray, radius: float, colour: Colour) -> None:
+    cv2.circle(picture, _fixed(centre), max(1, round(radius * 2**_SHIFT)), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+
+def _fixed(point: np.ndarray) -> tuple[int, int]:
+    """OpenCV's fixed-point coordinates, where the centre of the first pixel is 0, not 0.5."""
+    limit = 2**20
+    x, y = np.clip((point[:2].astype(np.float64) - 0.5) * 2**_SHIFT, -limit, limit)
+    return round(float(x)), round(float(y))

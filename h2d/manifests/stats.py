@@ -1,0 +1,204 @@
+"""A manifest in figures: pandas tables over pictures, hands and rejects. Reads no picture.
+
+`load_frames` streams the tables into two tidy frames, one row per picture and one per found hand; everything else,
+the report included, is counted from these.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from h2d.manifests.store import Manifest, points_array
+from h2d.pose.layouts import SIDES
+
+QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+_PICTURES: Final = (
+    "id", "split", "gesture", "subject", "persons", "width", "height", "source_width", "source_height",
+    "image_scale", "hand_left_found", "hand_right_found", "keypoint_source", "segmenter", "captioner",
+)  # fmt: skip
+_HANDS: Final = ("by", "checks")
+_MASKS: Final = ("px", "quality", "problem")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """The manifest's rows without pixels, points and masks."""
+
+    pictures: pd.DataFrame
+    """One row per accepted picture; `part`, `group` and `row` say where it lies, `num_hands` and `num_failed` count."""
+    hands: pd.DataFrame
+    """One row per found hand; `picture` is its row in `pictures`, sizes are the long side of its box in pixels."""
+    crops: pd.DataFrame
+    """One row per training crop, in the order of the table."""
+    rejects: pd.DataFrame
+    """The rejects, in the order of the table."""
+
+
+def load_frames(manifest: Manifest) -> Frames:
+    """Read everything that figures need, row group by row group."""
+    pictures, hands, before = [_no_pictures()], [_no_hands()], 0
+    columns = [*_PICTURES, "hand_left", "hand_right"]
+    columns += [f"hand_{side}_{name}" for side in SIDES for name in _HANDS]
+    columns += [f"mask_{side}_{name}" for side in SIDES for name in _MASKS]
+    parts = {path: number for number, path in enumerate(manifest.parts("images"))}
+    for place, rows in manifest.row_groups("images", columns):
+        frame = rows.select(list(_PICTURES)).to_pandas()
+        frame["part"], frame["group"], frame["row"] = parts[place.path], place.group, np.arange(len(frame))
+        pictures.append(frame)
+        hands.extend(_hands_of(rows, side, before) for side in SIDES)
+        before += len(frame)
+    all_pictures = pd.concat(pictures, ignore_index=True)
+    all_hands = pd.concat(hands, ignore_index=True).sort_values(["picture", "side"], ignore_index=True)
+    per_picture = all_hands.groupby("picture").agg(num_hands=("side", "size"), num_failed=("num_failed", "sum"))
+    counts = per_picture.reindex(range(len(all_pictures)), fill_value=0).astype("int64")
+    all_pictures[["num_hands", "num_failed"]] = counts
+    labels = all_pictures[["split", "gesture", "image_scale"]].rename_axis("picture").reset_index()
+    all_hands = all_hands.merge(labels, on="picture", how="left")
+    all_hands["source_size_px"] = all_hands["size_px"] / all_hands["image_scale"]
+    return Frames(
+        pictures=all_pictures,
+        hands=all_hands,
+        crops=_crops(manifest.table("hands", ["split", "hands", "crop_box_xywh", "mask_px"])),
+        rejects=manifest.table("rejects").to_pandas(),
+    )
+
+
+def statistics(frames: Frames) -> dict[str, pd.DataFrame]:
+    """Every table that `h2d manifest stats` prints, by its name."""
+    pictures, hands, rejects = frames.pictures, frames.hands, frames.rejects
+    return {
+        "pictures by gesture and split": _crosstab(pictures.assign(gesture=pictures["gesture"].fillna("(none)")), "gesture", "split"),
+        "hands per picture": _crosstab(pictures, "num_hands", "split"),
+        "hands found by": _crosstab(hands.assign(by=hands["by"].fillna("(not said)")), "by", "side"),
+        "checks failed": _crosstab(hands.explode("checks").dropna(subset=["checks"]), "checks", "side"),
+        "masks": mask_rates(frames),
+        "why there is no mask": _crosstab(hands.dropna(subset=["problem"]), "problem", "side"),
+        "rejects": _counted(rejects, ["stage", "status", "reason"]),
+        "crops": _crosstab(frames.crops, "hands", "split"),
+        "sizes": size_quantiles(frames),
+    }
+
+
+def mask_rates(frames: Frames) -> pd.DataFrame:
+    """Per side: hands found, masks accepted, their share, and the median share of the picture that a mask covers."""
+    rows = {}
+    for side in SIDES:
+        hands = frames.hands[frames.hands["side"] == side]
+        masks = hands.dropna(subset=["mask_px"])
+        rows[side] = {
+            "found": len(hands),
+            "with mask": len(masks),
+            "share": len(masks) / len(hands) if len(hands) else np.nan,
+            "median coverage": masks["coverage"].median(),
+            "median quality": masks["quality"].median(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("side").astype({"found": "int64", "with mask": "int64"})
+
+
+def size_quantiles(frames: Frames) -> pd.DataFrame:
+    """Quantiles of every size and score."""
+    pictures, hands, crops = frames.pictures, frames.hands, frames.crops
+    columns = {
+        "original width px": pictures["source_width"],
+        "original height px": pictures["source_height"],
+        "working width px": pictures["width"],
+        "working height px": pictures["height"],
+        "hand px": hands["size_px"],
+        "hand in original px": hands["source_size_px"],
+        "hand confidence": hands["confidence"],
+        "mask px": hands["mask_px"],
+        "mask quality": hands["quality"],
+        "crop in original px": crops["crop_px"],
+    }
+    quantiles = {name: values.astype("float64").quantile(list(QUANTILES)) for name, values in columns.items()}
+    table = pd.DataFrame(quantiles).T.rename_axis("size")
+    return table.set_axis([f"{share:.0%}" if 0 < share < 1 else ("min", "max")[int(share)] for share in QUANTILES], axis=1)
+
+
+def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as JSON-ready rows; what is not there is None."""
+    rows: list[dict[str, Any]] = []
+    for row in table.reset_index().to_dict(orient="records"):
+        rows.append({str(key): _plain(value) for key, value in row.items()})
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _hands_of(rows: pa.Table, side: str, before: int) -> pd.DataFrame:
+    """One row per found hand of a side."""
+    found = rows[f"hand_{side}_found"].to_numpy()
+    if not found.any():
+        return _no_hands()
+    points = points_array(rows[f"hand_{side}"])[found].astype(np.float64)
+    points[points[..., 2] <= 0] = np.nan
+    spread = np.nanmax(points[..., :2], axis=1) - np.nanmin(points[..., :2], axis=1)
+    wanted = [f"hand_{side}_{name}" for name in _HANDS] + [f"mask_{side}_{name}" for name in _MASKS]
+    frame = rows.select(wanted).to_pandas()[found].set_axis(["by", "checks", "mask_px", "quality", "problem"], axis=1)
+    frame["checks"] = [list(checks) if checks is not None else [] for checks in frame["checks"]]
+    picture = np.flatnonzero(found)
+    area = (rows["width"].to_numpy().astype(np.float64) * rows["height"].to_numpy())[found]
+    mask_px = frame["mask_px"].astype("float64")
+    return frame.assign(
+        picture=picture + before,
+        side=side,
+        num_failed=[len(checks) for checks in frame["checks"]],
+        size_px=spread.max(axis=1),
+        confidence=np.nanmean(points[..., 2], axis=1),
+        mask_px=mask_px,
+        quality=frame["quality"].astype("float64"),
+        coverage=mask_px / area,
+    )[_no_hands().columns]
+
+
+def _no_hands() -> pd.DataFrame:
+    kinds: Mapping[str, str] = {
+        "picture": "int64", "side": "str", "by": "object", "checks": "object", "num_failed": "int64",
+        "size_px": "float64", "confidence": "float64", "mask_px": "float64", "coverage": "float64",
+        "quality": "float64", "problem": "object",
+    }  # fmt: skip
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+
+
+def _no_pictures() -> pd.DataFrame:
+    empty = pa.table({name: pa.array([], _type_of(name)) for name in _PICTURES}).to_pandas()
+    return empty.assign(**{name: pd.Series(dtype="int64") for name in ("part", "group", "row")})
+
+
+def _type_of(name: str) -> pa.DataType:
+    from h2d.manifests.schema import IMAGES
+
+    return IMAGES.field(name).type
+
+
+def _crops(table: pa.Table) -> pd.DataFrame:
+    frame = table.select(["split", "hands", "mask_px"]).to_pandas()
+    boxes = table["crop_box_xywh"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
+    return frame.assign(crop_px=boxes[:, 2].astype(np.float64))
+
+
+def _crosstab(frame: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
+    """Counts by two columns, with totals; columns in the order train, val, test, others."""
+    counts = frame.groupby([row, column], observed=True).size().unstack(column, fill_value=0).astype("int64")
+    usual = [name for name in ("train", "val", "test") if name in counts.columns]
+    counts = counts[usual + [name for name in counts.columns if name not in usual]]
+    counts.columns.name = None
+    if len(counts.columns) > 1:
+        counts["all"] = counts.sum(axis=1)
+    if len(counts) > 1:
+        counts.loc["all"] = counts.sum()
+    return counts
+
+
+def _counted(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    counts = frame.groupby(columns, observed=True).size().sort_values(ascending=False)
+    return counts.rename("pictures").to_frame()

@@ -1,0 +1,58 @@
+"""Reading pictures that strangers made."""
+
+import numpy as np
+import pytest
+
+from h2d.images import DecodeError, decode_rgb, encode_jpeg, encode_png, fit_long_side, load_rgb, resize
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+
+
+def test_png_keeps_every_value(picture):
+    assert (decode_rgb(encode_png(picture)) == picture).all()
+
+
+def test_colours_are_red_green_blue():
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    assert decode_rgb(encode_jpeg(red))[8, 8].tolist() == pytest.approx([254, 0, 0], abs=3)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: b"", "empty"),
+        (lambda data: data[: len(data) // 2], "truncated"),
+        (lambda data: b"hello", "not a picture"),
+        (lambda data: data[:2] + b"\xff\xd9", "not a picture"),
+    ],
+)
+def test_damaged_files_say_what_is_wrong(picture, damage, message):
+    with pytest.raises(DecodeError, match=message):
+        decode_rgb(damage(encode_jpeg(picture)))
+
+
+def test_too_large_a_picture_is_refused(picture, monkeypatch):
+    monkeypatch.setattr("h2d.images.MAX_PIXELS", 1000)
+    with pytest.raises(DecodeError, match="64 x 48 pixels exceed the limit of 1000"):
+        decode_rgb(encode_png(picture))
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_rgb(tmp_path / "none.jpg")
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"), [((1080, 1920), (576, 1024)), ((1920, 1080), (1024, 576)), ((384, 512), (384, 512))]
+)
+def test_fitting_keeps_the_shape_and_never_enlarges(size, fitted):
+    assert fit_long_side(*size, 1024) == fitted
+
+
+def test_resizing_to_the_same_size_is_free(picture):
+    assert resize(picture, (48, 64)) is picture
+    assert resize(picture, (24, 32)).shape == (24, 32, 3)
