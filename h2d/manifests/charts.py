@@ -9,8 +9,8 @@ from jaxtyping import Float64
 
 WIDTH: Final = 480
 HEIGHT: Final = 200
-_LEFT, _TOP, _BOTTOM = 44, 10, 174
-_STEPS: Final = (1, 2, 2.5, 5, 10)
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 462, 10, 170
+_STEPS: Final = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +61,7 @@ def histogram(
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     y_step = max(1.0, _nice_step(float(counts.max()) / 4))
     y_top = float(np.ceil(counts.max() / y_step) * y_step)
-    slot = (WIDTH - _LEFT - 6) / num_bins
+    slot = (_RIGHT - _LEFT) / num_bins
 
     def x_of(value: float) -> float:
         return round(float(_LEFT + (value - edges[0]) / step * slot), 2)
@@ -125,7 +125,7 @@ class RateRow:
 
 
 def _nice_step(rough: float) -> float:
-    """The next 1, 2, 2.5 or 5 times a power of ten."""
+    """The next 1, 2 or 5 times a power of ten."""
     power = 10.0 ** np.floor(np.log10(max(rough, 1e-9)))
     return float(next(step * power for step in _STEPS if step * power >= rough * 0.999))
 

@@ -46,6 +46,8 @@ def project_mask(
     result when the mask covers at least half of it, by area when shrinking and by linear interpolation when growing.
     """
     result = np.zeros(size_hw, bool)
+    if not mask.any():
+        return result
     left, top, width, height = (side * image_scale for side in crop_box_xywh)
     scale_x, scale_y = width / mask.shape[1], height / mask.shape[0]
     rows, columns = _span(mask.any(axis=1)), _span(mask.any(axis=0))
@@ -54,7 +56,7 @@ def project_mask(
     target_rows = _reached(top, top + part.shape[0] * scale_y, size_hw[0])
     target_columns = _reached(left, left + part.shape[1] * scale_x, size_hw[1])
     size = target_rows.stop - target_rows.start, target_columns.stop - target_columns.start
-    if 0 in part.shape or 0 in size:
+    if 0 in size:
         return result
     left, top = left - target_columns.start, top - target_rows.start
     if scale_x < 1 and scale_y < 1:
@@ -89,9 +91,9 @@ def mask_steps(
 
 
 def _span(marks: Bool[np.ndarray, " n"]) -> slice:
-    """From the first mark to the last; empty when there is none."""
+    """From the first mark to the last; there must be one."""
     places = np.flatnonzero(marks)
-    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _reached(start: float, stop: float, size: int) -> slice:

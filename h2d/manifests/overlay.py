@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from h2d.images import decode_rgb, resize
+from h2d.manifests.masks import mask_steps
 from h2d.manifests.rle import decode_rle
 from h2d.manifests.store import points_of
 from h2d.pose.layouts import BODY_BONES, FACE, FINGERS, HAND_BONES, SIDES, WRIST, Side
@@ -34,6 +35,9 @@ _INK: Final = (15, 18, 28)
 _TINT: Final = 0.38
 _SHADE: Final = 0.6
 """How dark the edge under a bone is."""
+_SHEET_SIDE: Final = 1200
+_SHEET_CROP_SIDE: Final = 768
+_GAP: Final = 12
 _SHIFT: Final = 4
 """OpenCV takes points as integers with so many binary places after the point."""
 
@@ -41,7 +45,7 @@ _SHIFT: Final = 4
 def draw_picture(
     row: Mapping[str, Any], *, long_side: int | None = None, window_xywh: Window | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A row of `images` with its masks, body and hands drawn: all of it or a window, resized to `long_side` if given."""
+    """A row of `images` with masks, body and hands drawn: all of it or a window, resized to `long_side` if given."""
     picture = decode_rgb(row["image"]["bytes"])
     left, top, width, height = window_xywh or (0, 0, picture.shape[1], picture.shape[0])
     picture, scale = _resized(picture[top : top + height, left : left + width], long_side)
@@ -64,6 +68,28 @@ def draw_crop(row: Mapping[str, Any], *, long_side: int | None = None) -> UInt8[
     for side in SIDES:
         picture = draw_hand(picture, moved(points_of(row[f"keypoints_{side}"]), scale=scale), side)
     return picture
+
+
+def draw_sheet(row: Mapping[str, Any], crops: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]:
+    """A row of `images` and, beside it, its rows of `hands`."""
+    picture = draw_picture(row, long_side=_SHEET_SIDE)
+    if not crops:
+        return picture
+    num_slots = max(2, len(crops))
+    side = (picture.shape[0] - _GAP * (num_slots - 1)) // num_slots
+    column = _stacked([resize(draw_crop(crop, long_side=_SHEET_CROP_SIDE), (side, side)) for crop in crops], axis=0)
+    height = max(picture.shape[0], column.shape[0])
+    return _stacked([_padded(picture, height, picture.shape[1]), _padded(column, height, column.shape[1])], axis=1)
+
+
+def draw_steps(crops: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]:
+    """The paper's figure 3 for each of the rows of `hands` that has a mask; at least one must."""
+    steps = [
+        mask_steps(decode_rgb(crop["image"]["bytes"]), decode_rle(crop["mask"]))
+        for crop in crops
+        if crop["mask"] is not None
+    ]
+    return _stacked(steps, axis=0)
 
 
 def tint_mask(
@@ -119,9 +145,25 @@ def draw_hand(
         _line(drawn, points[start], points[end], colour, width)
     for joint, colour in joints:
         _dot(drawn, points[joint], width * 0.85, colour)
-    if there[WRIST]:
+    height, right = picture.shape[:2]
+    if there[WRIST] and 0 <= points[WRIST, 0] <= right and 0 <= points[WRIST, 1] <= height:
         _badge(drawn, points, side, width)
     return drawn
+
+
+def _stacked(pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], axis: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Pictures of the same width (axis 0) or height (axis 1), with a white gap between them."""
+    gap_hw = (_GAP, pictures[0].shape[1]) if axis == 0 else (pictures[0].shape[0], _GAP)
+    gap = np.full((*gap_hw, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (gap, picture)][1:]
+    return np.asarray(np.concatenate(parts, axis=axis), np.uint8)
+
+
+def _padded(picture: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
+    """White below and on the right, up to a size."""
+    padded = np.full((height, width, 3), 255, np.uint8)
+    padded[: picture.shape[0], : picture.shape[1]] = picture
+    return padded
 
 
 def _badge(picture: UInt8[np.ndarray, "h w 3"], points: Float32[np.ndarray, "21 3"], side: Side, width: float) -> None:

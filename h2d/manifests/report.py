@@ -188,7 +188,8 @@ def _gestures(frames: Frames) -> list[tuple[str, Rate]]:
     kept = [(str(name), Rate(part=int(count), whole=most)) for name, count in counts.items()]
     if len(kept) <= _MAX_ROWS:
         return kept
-    return [*kept[: _MAX_ROWS - 1], (f"({len(kept) - _MAX_ROWS + 1} others)", Rate(part=int(counts[_MAX_ROWS - 1 :].sum()), whole=most))]
+    others = int(counts.iloc[_MAX_ROWS - 1 :].sum())
+    return [*kept[: _MAX_ROWS - 1], (f"({len(kept) - _MAX_ROWS + 1} others)", Rate(part=others, whole=max(most, others)))]
 
 
 def _picture_groups(manifest: Manifest, frames: Frames, random: np.random.Generator) -> list[Group]:
@@ -274,7 +275,7 @@ def _crop_group(manifest: Manifest, frames: Frames, random: np.random.Generator)
             row = manifest.at(Place(path=place.path, group=place.group, row=number - before))
             notes = [f"{row['hands']} hand{'s' if row['hands'] == 'both' else ''}"]
             notes.append("no mask" if row["mask"] is None else f"mask {row['mask_px']:,} px")
-            notes.append(f"from {row['crop_box_xywh'][2]:.0f} px")
+            notes.append(f"cut from {row['crop_box_xywh'][2]:.0f} px")
             figures.append(_figure(row["id"], draw_crop(row, long_side=_CROP_SIDE), notes, None))
         before += ids.num_rows
     about = f"{len(figures)} of {len(frames.crops):,}, at random: what the hand generator is trained on."

@@ -327,7 +327,7 @@ def _checks(weights: Weights, place: Path) -> Iterator[FileCheck]:
 def _fetch_repository(weights: Weights, target: Path) -> None:
     """Only the files named, at the pinned revision, into `target`."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # whichever HTTP library it uses
 
     assert weights.repo is not None
     logger.info("fetching %s at %s into %s", weights.repo, weights.revision or "main", target)
@@ -338,6 +338,6 @@ def _fetch_repository(weights: Weights, target: Path) -> None:
             local_dir=target,
             allow_patterns=[*(file.path for file in weights.files), *weights.extras],
         )
-    except (OSError, HfHubHTTPError) as error:
+    except (OSError, HTTPError) as error:
         reason = " ".join(str(error).split())[:200]
         raise JobError(f"{weights.repo}: cannot be fetched: {reason}") from None

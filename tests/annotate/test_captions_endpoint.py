@@ -25,7 +25,7 @@ def completion(text, finish_reason="stop"):
 
 @contextmanager
 def serving(answer):
-    """An address whose server answers with `answer(number, headers, body)` -> (status, headers, bytes), and what it saw."""
+    """An address answered by `answer(number, headers, body)` -> (status, headers, bytes), and the requests it saw."""
     seen, lock = [], threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -109,18 +109,19 @@ def test_it_tries_again_when_the_server_is_busy_or_failing(status):
 
 
 def test_it_waits_as_long_as_the_server_asks():
-    with serving(
-        lambda number, *_: (429, {"Retry-After": "0.3"}, b"") if number == 1 else completion("Fine.")
-    ) as (url, _):
+    with serving(lambda number, *_: (429, {"Retry-After": "0.3"}, b"") if number == 1 else completion("Fine.")) as (
+        url,
+        _,
+    ):
         start = time.monotonic()
         assert captioner(url, retry_wait_s=0.001).caption([request()]) == ["Fine."]
     assert 0.3 <= time.monotonic() - start < 3
 
 
 def test_after_all_retries_the_job_stops_with_the_reason():
-    with serving(lambda *_: (503, {}, b'{"error": {"message": "overloaded"}}')) as (url, seen):
-        with pytest.raises(JobError, match=r"answers 503: overloaded \(tried 3 times\)"):
-            captioner(url, num_retries=2).caption([request()])
+    busy = serving(lambda *_: (503, {}, b'{"error": {"message": "overloaded"}}'))
+    with busy as (url, seen), pytest.raises(JobError, match=r"answers 503: overloaded \(tried 3 times\)"):
+        captioner(url, num_retries=2).caption([request()])
     assert len(seen) == 3
 
 
@@ -144,7 +145,11 @@ def test_no_server_at_all():
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (404, b'{"error": {"message": "The model `tiny`\\n does not exist."}}', "answers 404: The model `tiny` does not"),
+        (
+            404,
+            b'{"error": {"message": "The model `tiny`\\n does not exist."}}',
+            "answers 404: The model `tiny` does not",
+        ),
         (401, b'{"error": "no key"}', "answers 401: no key"),
         (400, b"<html>\nno</html>", "answers 400: <html> no</html>"),
         (302, b"", "answers 302"),
@@ -152,9 +157,9 @@ def test_no_server_at_all():
 )
 def test_a_refusal_is_the_users_to_mend_and_is_not_tried_again(status, body, words):
     headers = {"Location": "http://127.0.0.1:9/"} if status == 302 else {}
-    with serving(lambda *_: (status, headers, body)) as (url, seen):
-        with pytest.raises(UserError, match="model 'tiny'") as caught:
-            captioner(url).caption([request()])
+    refuse = serving(lambda *_: (status, headers, body))
+    with refuse as (url, seen), pytest.raises(UserError, match="model 'tiny'") as caught:
+        captioner(url).caption([request()])
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(seen) == 1
@@ -162,17 +167,17 @@ def test_a_refusal_is_the_users_to_mend_and_is_not_tried_again(status, body, wor
 
 @pytest.mark.parametrize("body", [b"{not json", b"{}", b'{"choices": []}', b"[]", b"\xff\xfe"])
 def test_an_answer_that_is_no_completion_names_the_address(body):
-    with serving(lambda *_: (200, {}, body)) as (url, _):
-        with pytest.raises(UserError, match="the answer is not a chat completion") as caught:
-            captioner(url).caption([request()])
+    odd = serving(lambda *_: (200, {}, body))
+    with odd as (url, _), pytest.raises(UserError, match="the answer is not a chat completion") as caught:
+        captioner(url).caption([request()])
     assert url in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", None])
 def test_an_empty_caption_is_an_error_of_that_picture(text):
-    with serving(lambda *_: completion(text, "content_filter")) as (url, _):
-        with pytest.raises(ValueError, match="answered nothing.*content_filter"):
-            captioner(url).caption([request()])
+    mute = serving(lambda *_: completion(text, "content_filter"))
+    with mute as (url, _), pytest.raises(ValueError, match=r"answered nothing.*content_filter"):
+        captioner(url).caption([request()])
 
 
 def test_the_key_is_sent_but_kept_shown_and_logged_nowhere(monkeypatch, caplog):

@@ -88,7 +88,7 @@ def _share_outside(hand: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int]) 
 def _palm_thickness(hand: Float32[np.ndarray, "21 3"]) -> float:
     """Standard deviation of the palm's points across their main direction, pixels: 0 where they lie on a line."""
     palm = hand[list(PALM), :2].astype(np.float64)
-    return float(np.linalg.svd(palm - palm.mean(axis=0), compute_uv=False)[1]) / len(PALM) ** 0.5
+    return float(np.linalg.svd(palm - palm.mean(axis=0), compute_uv=False)[1]) / math.sqrt(len(PALM))
 
 
 def _body_size(body: Float32[np.ndarray, "133 3"], side: Side) -> float:

@@ -74,7 +74,7 @@ def wrist_hint(
     lengths = (_FOREARM_TO_HAND * np.linalg.norm(forearm), _SHOULDERS_TO_HAND * np.linalg.norm(shoulders))
     hand_px = float(np.nanmax(lengths))
     x, y = (wrist[:2] + _PALM_BEYOND_WRIST * forearm).tolist()
-    if not (_inside(wrist[0], wrist[1], size_hw) and _inside(x, y, size_hw)):
+    if not (_inside(float(wrist[0]), float(wrist[1]), size_hw) and _inside(x, y, size_hw)):
         return None
     return Hint(centre_xy=(x, y), sides_px=(_WRIST_REGION * hand_px,), side=side)
 

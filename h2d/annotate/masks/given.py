@@ -70,9 +70,12 @@ def cut_mask(
     """The square box of a source picture's mask, in pixels of a crop of `size_hw`; nothing outside the picture."""
     left, top, width, _ = box_xywh
     scale = size_hw[1] / width
-    columns = slice(max(0, math.floor(left)), max(0, math.ceil(left + width)))
-    rows = slice(max(0, math.floor(top)), max(0, math.ceil(top + size_hw[0] / scale)))
+    # One pixel more on each side, for the interpolation.
+    columns = slice(max(0, math.floor(left) - 1), max(0, math.ceil(left + width) + 1))
+    rows = slice(max(0, math.floor(top) - 1), max(0, math.ceil(top + size_hw[0] / scale) + 1))
     part = mask[rows, columns]
+    if not part.any():
+        return np.zeros(size_hw, bool)
     return project_mask(part, (columns.start - left, rows.start - top, part.shape[1], part.shape[0]), scale, size_hw)
 
 
@@ -113,7 +116,7 @@ def _distance_to_skeleton(points: Float32[np.ndarray, "21 3"], size_hw: tuple[in
     canvas = np.ones((3 * height, 3 * width), np.uint8)
     bones = [(start, end) for start, end in HAND_BONES if there[start] and there[end]]
     for start, end in bones:
-        first, last = (np.floor(points[joint, :2]).astype(int) + [width, height] for joint in (start, end))
+        first, last = (np.floor(points[joint, :2] + [width, height]).astype(int) for joint in (start, end))
         cv2.line(canvas, first.tolist(), last.tolist(), (0,))
     if not bones:
         return np.full(size_hw, np.inf, np.float32)

@@ -1,7 +1,7 @@
 """Running `segment_anything`: pictures encoded in batches, prompts decoded in batches.
 
 torch is imported at the top: load this from `setup`. Legend: b pictures, p prompts of one length, n points, c channels,
-h w size of a picture, H W size of the model's square input.
+h w a picture, H W the same at the size of the input, y x an embedding, v u low-resolution masks.
 """
 
 from collections import defaultdict
@@ -58,7 +58,7 @@ class PromptedSam:
                     offers[index][side] = Candidates(masks=masks.cpu().numpy(), iou=predicted)
         return offers
 
-    def encode(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float[Tensor, "b c h w"]:
+    def encode(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float[Tensor, "b c y x"]:
         """The pictures' embeddings, float32, in one call of the encoder."""
         encoder = self.sam.image_encoder
         inputs = [self.sam.preprocess(self._resized(picture)) for picture in pictures]
@@ -82,10 +82,10 @@ class PromptedSam:
 
     def _decode(
         self,
-        embeddings: Float[Tensor, "p c h w"],
+        embeddings: Float[Tensor, "p c y x"],
         prompts: Sequence[HandPrompt],
         sizes_hw: Sequence[tuple[int, int]],
-    ) -> tuple[Float[Tensor, "p 4 h2 w2"], Float[Tensor, "p 4"]]:
+    ) -> tuple[Float[Tensor, "p 4 v u"], Float[Tensor, "p 4"]]:
         """Low-resolution logits and predicted IoU, each prompt on its own embedding, in one call of the decoder."""
         sam, decoder = self.sam, self.sam.mask_decoder
         frames = [self._to_input_frame(prompt, size) for prompt, size in zip(prompts, sizes_hw, strict=True)]
@@ -109,6 +109,6 @@ class PromptedSam:
         box = np.array(prompt.box_xyxy).reshape(2, 2) * scale - 0.5
         return (prompt.points * scale - 0.5).astype(np.float32), box.reshape(4).astype(np.float32)
 
-    def _at_view_size(self, logits: Float[Tensor, "4 h2 w2"], size_hw: tuple[int, int]) -> Float[Tensor, "4 h w"]:
+    def _at_view_size(self, logits: Float[Tensor, "4 v u"], size_hw: tuple[int, int]) -> Float[Tensor, "4 h w"]:
         result: Tensor = self.sam.postprocess_masks(logits[None], self._input_size(size_hw), size_hw)[0]
         return result

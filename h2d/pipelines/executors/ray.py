@@ -134,8 +134,9 @@ def _errors_as_ours(job_name: str, shard: Shard | None = None) -> Iterator[None]
         yield
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
-    except ray.exceptions.RayActorError:
-        where = f" on shard {shard.number} (split {shard.split})" if shard else " while it started"
+    except ray.exceptions.RayActorError as error:
+        cause = str(error).strip().splitlines()[-1].strip()
+        where = f" on shard {shard.number} (split {shard.split})" if shard else f" while it started ({cause})"
         raise JobError(
             f"a worker of the {job_name} stage died{where}; finished shards are kept: run the same command to go on"
         ) from None

@@ -7,7 +7,7 @@ Axis legend: n boxes.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -41,6 +41,7 @@ class Finding:
     kind: str
     """For instance "entry_without_picture", "picture_without_entry", "box_outside", "landmarks_contradict_box"."""
     split: str
+    """Empty when it belongs to none."""
     name: str
     """The entry or picture it is about."""
 
@@ -49,8 +50,11 @@ class Finding:
 class Source(Protocol):
     """A dataset's reader."""
 
-    name: str
-    root: Path
+    name: ClassVar[str]
+
+    @property
+    def root(self) -> Path:
+        """The dataset's folder."""
 
     def describe(self) -> str:
         """One line on what was recognised: version, layout, size. Raises `UserError` for another root."""

@@ -198,6 +198,13 @@ def test_a_phase_without_annotations_is_named_and_one_not_chosen_is_not(tmp_path
     assert listed(tmp_path, split="test") == ([("test", "hagrid/call/e")], [])
 
 
+def test_a_folder_named_for_a_split_covers_all_below_it(tmp_path):
+    note(tmp_path / "ann_test/call.json", "e")
+    snap(tmp_path / "test/call", "e")
+    snap(tmp_path / "train/images/call", "stray")
+    assert listed(tmp_path, split="test") == ([("test", "hagrid/call/e")], [])
+
+
 def test_an_entry_in_two_splits_belongs_to_the_first(tmp_path):
     pooled(tmp_path)
     note(tmp_path / "hagrid_annotations/test/call.json", "test-1", "train-1", "val-1")

@@ -1,0 +1,126 @@
+"""`h2d manifest`: check a manifest, count it, look at one picture of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from h2d.cli.console import console
+from h2d.cli.output import print_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(no_args_is_help=True, help="Check, count and look at a manifest.")
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A manifest's folder, for instance manifests/hagrid.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.command()
+def validate(
+    folder: Folder,
+    root: Annotated[
+        Path | None, typer.Option(metavar="DATASET", help="The dataset's folder: hash the originals too.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check files, schemas, sums, names and every row; exit code 1 when something is wrong."""
+    from h2d.manifests.store import Manifest
+    from h2d.manifests.validate import validate as find_problems
+
+    problems = find_problems(folder, root)
+    counts = Manifest(folder).counts
+    if json:
+        plain = [{"check": one.check, "where": one.where, "message": one.message} for one in problems]
+        print_json({"manifest": str(folder), "valid": not problems, "counts": counts, "problems": plain})
+    elif problems:
+        for problem in problems:
+            console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(
+            f"{folder}: valid: {counts['indexed']:,} indexed = {counts['images']:,} accepted + "
+            f"{counts['rejects']:,} left out; {counts['hands']:,} hand crops",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def stats(folder: Folder, json: Json = False) -> None:
+    """Count pictures, hands, masks, checks and rejects."""
+    from h2d.manifests.stats import load_frames, plain, statistics
+    from h2d.manifests.store import Manifest
+
+    manifest = Manifest(folder)
+    tables = statistics(load_frames(manifest))
+    if json:
+        rows = {name.replace(" ", "_"): plain(table) for name, table in tables.items()}
+        print_json({"manifest": str(folder), "counts": manifest.counts, "tables": rows})
+        return
+    for name, table in tables.items():
+        if len(table):
+            _print_table(name, table)
+
+
+@app.command()
+def show(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(metavar="ID", help="The picture's id, or an ending of it that no other has.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Where to write.  [default: <ID>.png]")] = None,
+    mask_steps: Annotated[
+        bool, typer.Option("--mask-steps", help="The paper's figure 3 instead: mask, dilated mask, difference.")
+    ] = False,
+) -> None:
+    """Draw a picture and its hand crops, with keypoints and masks, into a PNG."""
+    from h2d.errors import UserError
+    from h2d.manifests.overlay import draw_sheet, draw_steps
+    from h2d.manifests.store import Manifest
+
+    manifest = Manifest(folder)
+    row = manifest.row(name)
+    crops = manifest.hands_of(row["id"])
+    if mask_steps and all(crop["mask"] is None for crop in crops):
+        problems = {row[f"mask_{side}_problem"] for side in ("left", "right")} - {None}
+        why = f" ({', '.join(sorted(problems))})" if problems else ""
+        raise UserError(f"{row['id']}: none of its {len(crops)} hand crops has a mask{why}: choose another picture")
+    path = out or Path(f"{row['id'].replace('/', '_')}{'_mask_steps' if mask_steps else ''}.png")
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--out {path}: give a name that ends with .png")
+    _write_png(path, draw_steps(crops) if mask_steps else draw_sheet(row, crops))
+    console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_png(path: Path, picture: Any) -> None:
+    from h2d.errors import UserError
+    from h2d.images import encode_png
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(picture))
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from None
+
+
+def _print_table(name: str, table: "pd.DataFrame") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    flat = table.reset_index()
+    num_labels = flat.shape[1] - table.shape[1]
+    printed = Table(title=name, title_justify="left", title_style="bold", header_style="dim")
+    for number, column in enumerate(flat.columns):
+        printed.add_column(escape(str(column)), justify="left" if number < num_labels else "right")
+    for row in flat.itertuples(index=False):
+        printed.add_row(*(escape(_text(value)) for value in row))
+    console.print(printed)
+    console.print()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,98 @@
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from masks_samples import SIZE_HW, open_hand, photograph, true_mask
+
+from h2d.annotate.base import HandView
+from h2d.annotate.masks.grabcut import GrabCutSegmenter
+from h2d.images import load_rgb
+from h2d.pose.points import missing_points
+
+PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data" / "hagrid-mini"
+
+
+@pytest.fixture
+def segmenter():
+    made = GrabCutSegmenter()
+    made.setup()
+    return made
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first & second).sum() / (first | second).sum())
+
+
+@pytest.mark.parametrize(("turn", "scale"), [(0, 1.0), (120, 0.8), (250, 0.4)])
+def test_finds_a_drawn_hand(segmenter, turn, scale):
+    points = open_hand(centre=(256, 256), turn=turn, scale=scale)
+    truth = true_mask(points)
+    answer = segmenter.segment([HandView(picture=photograph(truth), hands={"left": points})])[0]["left"]
+    assert answer.problem is None
+    assert overlap(answer.mask, truth) > 0.9
+    assert answer.quality > 0.9
+
+
+def test_stops_at_the_wrist_and_before_a_face(segmenter):
+    points = open_hand(centre=(220, 250))
+    flesh = true_mask(points, arm_px=200)
+    y, x = np.ogrid[:512, :512]
+    face = (x - 470) ** 2 + (y - 200) ** 2 < 90**2
+    answer = segmenter.segment([HandView(picture=photograph(flesh | face), hands={"left": points})])[0]["left"]
+    assert overlap(answer.mask, true_mask(points)) > 0.85
+    assert not (answer.mask & face).any()
+
+
+def test_two_hands_get_a_mask_each(segmenter):
+    left, right = open_hand(centre=(140, 300), scale=0.7), open_hand(centre=(360, 300), scale=0.7, turn=15)
+    picture = photograph(true_mask(left) | true_mask(right))
+    answer = segmenter.segment([HandView(picture=picture, hands={"left": left, "right": right})])[0]
+    assert overlap(answer["left"].mask, true_mask(left)) > 0.85
+    assert overlap(answer["right"].mask, true_mask(right)) > 0.85
+    assert not (answer["left"].mask & true_mask(right)).any()
+
+
+def test_the_same_whatever_was_asked_before(segmenter):
+    view = HandView(picture=photograph(true_mask(open_hand()), seed=1), hands={"left": open_hand()})
+    other = HandView(picture=photograph(true_mask(open_hand(turn=90)), seed=2), hands={"right": open_hand(turn=90)})
+    alone = segmenter.segment([view])[0]["left"]
+    after = segmenter.segment([other, view])[1]["left"]
+    np.testing.assert_array_equal(alone.mask, after.mask)
+    assert alone.quality == after.quality
+
+
+def test_a_hand_out_of_sight_is_an_answer(segmenter):
+    far = open_hand(centre=(3000, 3000))
+    picture = photograph(np.zeros(SIZE_HW, bool))
+    answer = segmenter.segment([HandView(picture=picture, hands={"left": missing_points(), "right": far})])[0]
+    for hand in answer.values():
+        assert hand.mask is None
+        assert hand.quality == 0
+        assert hand.problem == "only 0 points of the hand lie in the crop"
+
+
+def test_a_hand_partly_outside_the_crop(segmenter):
+    points = open_hand(centre=(256, 470))
+    answer = segmenter.segment([HandView(picture=photograph(true_mask(points)), hands={"left": points})])[0]["left"]
+    assert overlap(answer.mask, true_mask(points)) > 0.85
+
+
+def test_identity_is_plain_and_the_segmenter_can_be_sent(segmenter):
+    assert json.loads(json.dumps(segmenter.identity()))["rules"]["wrist_cut"] == 0.15
+    assert segmenter.identity() != GrabCutSegmenter(reach=0.2).identity()
+    assert pickle.loads(pickle.dumps(segmenter)) == segmenter
+
+
+@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the sample photographs are not here")
+def test_real_photographs_get_masks(segmenter):
+    """One gesture; each whole photograph is the view."""
+    notes = json.loads((PHOTOGRAPHS / "hagrid_annotations" / "train" / "four.json").read_text())
+    for name, note in notes.items():
+        picture = load_rgb(PHOTOGRAPHS / "hagrid_dataset" / "four" / f"{name}.jpg")
+        xy = np.asarray(note["hand_landmarks"][0], np.float32)[:, :2] * picture.shape[1::-1]
+        points = np.concatenate([xy, np.ones((21, 1))], axis=1).astype(np.float32)
+        answer = segmenter.segment([HandView(picture=picture, hands={"right": points})])[0]["right"]
+        assert answer.mask is not None
+        assert answer.quality > 0.8

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco
+
+from h2d.errors import UserError
+from h2d.manifests.rle import decode_rle, encode_rle
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda size: arrays(bool, size)))
+def test_round_trip(mask):
+    rle = encode_rle(mask)
+    np.testing.assert_array_equal(decode_rle(rle), mask)
+    assert decode_rle(rle).dtype == bool
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_uniform_masks_and_long_runs(value):
+    mask = np.full((600, 800), value)
+    np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+
+
+def test_other_coco_tools_read_it():
+    mask = np.zeros((30, 50), bool)
+    mask[3:9, 20:45] = True
+    rle = encode_rle(mask)
+    assert rle["size"] == [30, 50]
+    assert rle["counts"].isascii()
+    assert coco.area({**rle, "counts": rle["counts"].encode()}) == mask.sum()
+    np.testing.assert_array_equal(coco.toBbox({**rle, "counts": rle["counts"].encode()}), [20, 3, 25, 6])
+
+
+WHOLE = encode_rle(np.eye(40, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"size": [40, 41]},
+        {"size": [20, 40]},
+        {"size": [0, 40]},
+        {"size": [40]},
+        {"size": None},
+        {"counts": None},
+        {"counts": ""},
+        {"counts": b"0"},
+        {"counts": WHOLE["counts"][:-3]},
+        {"counts": WHOLE["counts"] + "8"},
+        {"counts": WHOLE["counts"][:5] + "~" + WHOLE["counts"][6:]},
+        {"counts": WHOLE["counts"][:5] + "\n" + WHOLE["counts"][6:]},
+        {"counts": "P"},
+        {"counts": "o" * 50},
+        {"counts": "N" + WHOLE["counts"]},
+    ],
+)
+def test_damage_is_told(damage):
+    with pytest.raises(UserError, match=r"damaged mask: .*: prepare it again"):
+        decode_rle({**WHOLE, **damage})
