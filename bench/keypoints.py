@@ -4,8 +4,8 @@
 
 P1  the pose stage on Ray with one worker per core, against a bare loop in one process that decodes and asks Holistic;
     alternating, start-up left out on both sides. Also its share of the limit: cores / CPU seconds of one bare picture.
-P2  CPU milliseconds a 1080p picture spends in the pose and merge stages with a detector that answers at once: read, hash,
-    decode, working picture, crop, encode, Parquet. Decoding alone is shown beside it.
+P2  CPU milliseconds a 1080p picture spends in the pose and merge stages with a detector that answers at once: read,
+    hash, decode, working picture, crop, encode, Parquet. Decoding alone is shown beside it.
 Without --pictures, matplotlib's sample portrait is used, enlarged to 1080p for P2.
 """
 

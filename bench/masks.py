@@ -1,8 +1,9 @@
 """P3: hand masks, ours beside a bare loop on the same crops, alternating, in one process.
 
 GrabCut: our segmenter beside OpenCV's own call on the whole crop with a box. SAM: batched encoder with fused attention
-beside the package's predictor, picture by picture in float32; on CUDA ours is bfloat16. The crops are drawn, the weights
-random unless `--checkpoint` is given: neither changes the time. Prints one JSON line, then a table.
+beside the package's predictor, picture by picture in float32; on CUDA ours is bfloat16, on the CPU only one view is
+measured. The crops are drawn, the weights random unless `--checkpoint` is given: neither changes the time. Prints one
+JSON line, then a table.
 """
 
 import argparse
@@ -79,6 +80,7 @@ def sam(views: Sequence[HandView], rounds: int, model: str, checkpoint: Path, ba
     from segment_anything import SamPredictor, sam_model_registry
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    views = views if device.type == "cuda" else views[:1]
     segmenter = SamSegmenter(model=model, checkpoint=checkpoint, batch_size=batch_size)
     segmenter.setup()
     theirs = sam_model_registry[model]()

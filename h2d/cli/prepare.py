@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from h2d.cli.console import console, errors
+from h2d.cli.console import console
 from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -42,38 +42,65 @@ class _Option:
 
 _PICTURES, _MODELS, _RUNNING = "Which pictures", "Models", "How it runs"
 
+
+def _pictures(name: str, kind: Any, place: str, about: str) -> _Option:
+    return _Option(name, kind, about, place, _PICTURES)
+
+
+def _models(name: str, kind: Any, place: str, about: str) -> _Option:
+    return _Option(name, kind, about, place, _MODELS)
+
+
+def _running(name: str, kind: Any, place: str, about: str) -> _Option:
+    return _Option(name, kind, about, place, _RUNNING)
+
+
+def _flag(name: str, spelling: str, about: str) -> _Option:
+    return _Option(name, bool, about, panel=_RUNNING, default=False, spelling=(spelling,))
+
+
 _SHARED = (
-    _Option("limit", int | None, "Only the first N pictures.", "selection.limit", _PICTURES),
-    _Option("sample", int | None, "N pictures at random, the gesture distribution kept.", "selection.sample", _PICTURES),
-    _Option("seed", int | None, "Seed of --sample.  [default: 0]", "selection.seed", _PICTURES),
-    _Option("mask", str | None, "auto (SAM if its weights and a GPU are there, else GrabCut), sam, grabcut, given, none.  [default: auto]", "mask.name", _MODELS),
-    _Option("sam", str | None, "Size of SAM: vit_h, vit_l or vit_b.  [default: vit_h]", "mask.options.model", _MODELS),
-    _Option("sam_checkpoint", Path | None, "SAM's official checkpoint file; found by `h2d models` otherwise.", "mask.options.checkpoint", _MODELS),
-    _Option("caption", str | None, "template (no model), llava, endpoint, none.  [default: template]", "caption.name", _MODELS),
-    _Option("caption_model", str | None, "The captioner's model name.", "caption.options.model", _MODELS),
-    _Option("caption_url", str | None, "Address of an OpenAI-compatible server, for --caption endpoint.", "caption.options.url", _MODELS),
-    _Option("caption_prompt", str | None, "What the captioner is asked.", "caption.options.prompt", _MODELS),
-    _Option("shard_size", int | None, "Pictures per part file, the unit of commit.  [default: 512]", "run.shard_size", _RUNNING),
-    _Option("executor", str | None, "auto, inline (this process) or ray.  [default: auto]", "run.executor", _RUNNING),
-    _Option("workers", int | None, "Processes.  [default: one per core]", "run.workers", _RUNNING),
-    _Option("address", str | None, "A running Ray cluster that sees the same files.", "run.address", _RUNNING),
-    _Option("config", Path | None, "YAML file of options; the command line goes before it.", panel=_RUNNING),
-    _Option("overrides", list[str] | None, "Any option by its place: --set crops.scale=1.8", panel=_RUNNING, spelling=("--set",)),
-    _Option("fresh", bool, "Delete what an earlier run made in --out, and start over.", panel=_RUNNING, default=False, spelling=("--fresh",)),
-    _Option("dry_run", bool, "Say what would be done; write nothing.", panel=_RUNNING, default=False, spelling=("--dry-run",)),
-    _Option("as_json", bool, "Print the outcome as JSON.", panel=_RUNNING, default=False, spelling=("--json",)),
-)  # fmt: skip
+    _pictures("limit", int | None, "selection.limit", "Only the first N pictures."),
+    _pictures("sample", int | None, "selection.sample", "N pictures at random, the gesture distribution kept."),
+    _pictures("seed", int | None, "selection.seed", "Seed of --sample. Default: 0."),
+    _models(
+        "mask",
+        str | None,
+        "mask.name",
+        "sam, grabcut, given (the dataset's own), none, or auto: SAM if its weights and a GPU are there, "
+        "else GrabCut. Default: auto.",
+    ),
+    _models("sam", str | None, "mask.options.model", "Size of SAM: vit_h, vit_l or vit_b. Default: vit_h."),
+    _models("sam_checkpoint", Path | None, "mask.options.checkpoint", "SAM's official checkpoint file."),
+    _models("caption", str | None, "caption.name", "template (no model), llava, endpoint, none. Default: template."),
+    _models("caption_model", str | None, "caption.options.model", "The captioner's model name."),
+    _models("caption_url", str | None, "caption.options.url", "An OpenAI-compatible server, for --caption endpoint."),
+    _models("caption_prompt", str | None, "caption.options.prompt", "What the captioner is asked."),
+    _running("shard_size", int | None, "run.shard_size", "Pictures per part file, the unit of commit. Default: 512."),
+    _running("executor", str | None, "run.executor", "auto, inline (this process) or ray. Default: auto."),
+    _running("workers", int | None, "run.workers", "Processes. Default: one per core."),
+    _running("address", str | None, "run.address", "A running Ray cluster that sees the same files."),
+    _running("config", Path | None, "", "YAML file of options; the command line goes before it."),
+    _Option(
+        "overrides",
+        list[str] | None,
+        "Any option by its place, as in a YAML file: --set crops.scale=1.8",
+        panel=_RUNNING,
+        spelling=("--set",),
+    ),
+    _flag("fresh", "--fresh", "Delete what an earlier run made in --out, and start over."),
+    _flag("dry_run", "--dry-run", "Say what would be done; write nothing."),
+    _flag("as_json", "--json", "Print the outcome as JSON."),
+)
 
 _HAGRID = (
-    _Option("split", str | None, "train, val, test or subsample; all when not given.", "source_options.split", _PICTURES),
-    _Option("gestures", str | None, "Only these, comma-separated: call,fist.", "source_options.gestures", _PICTURES),
-    _Option("images", Path | None, "Folder of the pictures, if apart from --root.", "source_options.images", _PICTURES),
-    _Option("annotations", Path | None, "Folder of the JSON files, if apart from --root.", "source_options.annotations", _PICTURES),
-)  # fmt: skip
-
-_FOLDER = (
-    _Option("split", str | None, "Name of the split they form.  [default: train]", "source_options.split", _PICTURES),
+    _pictures("split", str | None, "source_options.split", "train, val, test or subsample; all when not given."),
+    _pictures("gestures", str | None, "source_options.gestures", "Only these, comma-separated: call,fist."),
+    _pictures("images", Path | None, "source_options.images", "Folder of the pictures, if apart from --root."),
+    _pictures("annotations", Path | None, "source_options.annotations", "Folder of the JSON files, if apart."),
 )
+
+_FOLDER = (_pictures("split", str | None, "source_options.split", "Name of the split they form. Default: train."),)
 
 
 def _command(source: str, about: str, own: tuple[_Option, ...]) -> Callable[..., None]:
@@ -108,7 +135,7 @@ def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> No
     if flags["dry_run"]:
         _tell_survey(survey(choices), as_json=flags["as_json"])
         return
-    progress = JobProgress(errors, quiet=flags["as_json"])
+    progress = JobProgress(quiet=flags["as_json"])
     with progress.watching():
         outcome = prepare(choices, progress, fresh=flags["fresh"])
     if flags["as_json"]:

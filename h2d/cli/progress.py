@@ -1,5 +1,6 @@
 """The progress of a job: a bar on a terminal, plain lines elsewhere; Ctrl-C once to finish what is in flight."""
 
+import os
 import signal
 import time
 from collections import deque
@@ -21,15 +22,17 @@ RATE_OVER_S: Final = 60.0
 class JobProgress:
     """A `Watch` that shows pictures done of all, the rate of the last minute and overall, time left and failures."""
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console = console
+    def __init__(self, *, quiet: bool = False) -> None:
+        # Its own descriptor of standard error: annotators send theirs away while native code logs.
+        self._file = os.fdopen(os.dup(2), "w", buffering=1)
+        self._console = Console(file=self._file)
         self._quiet = quiet
         self._bar = Progress(
             TextColumn("{task.description:<8}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[detail]}"),
-            console=console,
+            console=self._console,
         )
         self._live: Live | None = None
         self._task: TaskID | None = None
@@ -53,6 +56,7 @@ class JobProgress:
                 yield self
         finally:
             signal.signal(signal.SIGINT, previous)
+            self._file.close()
 
     def job_started(self, name: str, num_pictures: int, done: Tally) -> None:
         """Begin a line for the job."""

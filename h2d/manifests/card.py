@@ -7,9 +7,10 @@ from typing import Any, Final
 import yaml
 
 from h2d.manifests.files import write_text
-from h2d.manifests.schema import IMAGES, TABLES
+from h2d.manifests.schema import TABLES
 from h2d.manifests.store import Manifest
 from h2d.manifests.wording import STAGES, readable, tools
+from h2d.pose.layouts import NUM_HAND_POINTS, NUM_POINTS
 
 CARD_FILE: Final = "README.md"
 
@@ -47,7 +48,7 @@ def card(manifest: Manifest) -> str:
 
 
 def _header(manifest: Manifest) -> dict[str, Any]:
-    configs = []
+    configs: list[dict[str, Any]] = []
     for table in TABLES:
         files = [
             {"split": _NOT_IN_A_SPLIT_NAME.sub("_", split), "path": f"{table}/{split}/*.parquet"}
@@ -110,9 +111,10 @@ table = manifest.table("{tables[0]}", columns=["id", "split"])
 def _meaning() -> str:
     return f"""## What the numbers mean
 
-- Keypoints are x, y, confidence; a missing one is NaN, NaN, 0. The body has {IMAGES.field("body").type.list_size // 3} points in the order of
-  COCO-WholeBody, a hand 21. Left and right are the person's own.
-- In `images`, points, boxes and masks are in pixels of the stored working picture; `image_scale` is working size / source size.
+- Keypoints are x, y, confidence; a missing one is NaN, NaN, 0. The body has {NUM_POINTS} points in the order of
+  COCO-WholeBody, a hand {NUM_HAND_POINTS}. Left and right are the person's own.
+- In `images`, points, boxes and masks are in pixels of the stored working picture; `image_scale` is working size /
+  source size.
 - In `hands`, they are in pixels of the crop; only `crop_box_xywh` is in pixels of the source picture.
 - A pixel's centre is at +0.5. Boxes are left, top, width, height.
 - Masks are stored undilated; training dilates them when it reads them."""
@@ -130,12 +132,17 @@ def _made_by(manifest: Manifest) -> str:
 
 def _used(manifest: Manifest, column: str) -> set[str]:
     return {
-        name for _, rows in manifest.row_groups("images", [column]) for name in rows[column].unique().to_pylist() if name
+        name
+        for _, rows in manifest.row_groups("images", [column])
+        for name in rows[column].unique().to_pylist()
+        if name
     }
 
 
 def _left_out(manifest: Manifest) -> str:
-    counted = manifest.table("rejects", ["stage", "reason"]).group_by(["stage", "reason"]).aggregate([([], "count_all")])
+    counted = (
+        manifest.table("rejects", ["stage", "reason"]).group_by(["stage", "reason"]).aggregate([([], "count_all")])
+    )
     rows = sorted(counted.to_pylist(), key=lambda row: (-row["count_all"], row["reason"]))
     if not rows:
         return ""

@@ -77,7 +77,7 @@ def histogram(
             height=round(_BOTTOM - y_of(count), 2),
             about=f"{edges[number]:g} to {edges[number + 1]:g}{unit}: {count:,}",
         )
-        for number, count in enumerate(counts)
+        for number, count in enumerate(counts.tolist())
         if count
     )
     every = max(1, -(-num_bins // 6))
@@ -86,8 +86,10 @@ def histogram(
         title=title,
         about=f"median {median:.3g}{unit}, {len(values):,} values",
         bars=bars,
-        x_marks=tuple(Mark(at=x_of(edge), text=f"{edge:g}") for edge in edges[::every]),
-        y_marks=tuple(Mark(at=y_of(count), text=_short(count)) for count in np.arange(0, y_top + y_step / 2, y_step)),
+        x_marks=tuple(Mark(at=x_of(edge), text=f"{edge:g}") for edge in edges[::every].tolist()),
+        y_marks=tuple(
+            Mark(at=y_of(count), text=_short(count)) for count in np.arange(0, y_top + y_step / 2, y_step).tolist()
+        ),
         median=Mark(at=x_of(median), text=f"median {median:.3g}{unit}"),
     )
 

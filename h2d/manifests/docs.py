@@ -44,8 +44,8 @@ A manifest is a folder:
   report.html                              pictures, rates and distributions, for people
 ```
 
-The split is in the column `split` and in the plain folder name. It is not `split=train`, from which readers would make a
-second column of another type.
+The split is in the column `split` and in the plain folder name. It is not `split=train`, from which readers would
+make a second column of another type.
 
 - **Coordinates.** In `images` every point, box and mask is in pixels of the stored working picture; in `hands` in
   pixels of the crop, only `crop_box_xywh` is in pixels of the source picture. A pixel's centre is at +0.5.

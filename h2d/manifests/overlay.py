@@ -134,7 +134,9 @@ def draw_hand(
         for (start, end), colour in zip(HAND_BONES, colours, strict=True)
         if there[start] and there[end]
     ]
-    joints = [(joint, FINGER_COLOURS[finger]) for finger, members in FINGERS.items() for joint in members if there[joint]]
+    joints = [
+        (joint, FINGER_COLOURS[finger]) for finger, members in FINGERS.items() for joint in members if there[joint]
+    ]
     shaded = picture.copy()
     for start, end, _ in bones:
         _line(shaded, points[start], points[end], _INK, width + max(1.6, width))
@@ -184,9 +186,7 @@ def _badge(picture: UInt8[np.ndarray, "h w 3"], points: Float32[np.ndarray, "21 
     cv2.putText(picture, letter, corner, font, font_scale, _INK, thickness, cv2.LINE_AA)
 
 
-def _resized(
-    picture: UInt8[np.ndarray, "h w 3"], long_side: int | None
-) -> tuple[UInt8[np.ndarray, "h2 w2 3"], float]:
+def _resized(picture: UInt8[np.ndarray, "h w 3"], long_side: int | None) -> tuple[UInt8[np.ndarray, "h2 w2 3"], float]:
     height, width = picture.shape[:2]
     scale = long_side / max(height, width) if long_side else 1.0
     return resize(picture, (max(1, round(height * scale)), max(1, round(width * scale)))), scale

@@ -3,6 +3,7 @@
 Each gets the rows and tells `report(check, row, message)` of what is wrong. Axis legend: n rows, p points.
 """
 
+import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -10,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32
+from PIL import Image, UnidentifiedImageError
 
 from h2d.errors import UserError
 from h2d.images import DecodeError, decode_rgb
@@ -160,13 +162,10 @@ def _decoded_hw(row: Mapping[str, Any], number: int, report: Report) -> tuple[in
 
 def _size_wh(image: Mapping[str, Any] | None) -> tuple[int, int]:
     """From the picture's header; (0, 0) when it has none, which `_decoded_hw` reports."""
-    import io
-
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with Image.open(io.BytesIO((image or {}).get("bytes") or b"")) as header:
-            return header.size
+            width, height = header.size
+            return int(width), int(height)
     except UnidentifiedImageError:
         return 0, 0
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from h2d.manifests.schema import IMAGES
 from h2d.manifests.store import Manifest, points_array
 from h2d.pose.layouts import SIDES
 
@@ -72,9 +73,9 @@ def statistics(frames: Frames) -> dict[str, pd.DataFrame]:
     """Every table that `h2d manifest stats` prints, by its name."""
     pictures, hands, rejects = frames.pictures, frames.hands, frames.rejects
     return {
-        "pictures by gesture and split": _crosstab(pictures.assign(gesture=pictures["gesture"].fillna("(none)")), "gesture", "split"),
+        "pictures by gesture and split": _crosstab(_named(pictures, "gesture"), "gesture", "split"),
         "hands per picture": _crosstab(pictures, "num_hands", "split"),
-        "hands found by": _crosstab(hands.assign(by=hands["by"].fillna("(not said)")), "by", "side"),
+        "hands found by": _crosstab(_named(hands, "by"), "by", "side"),
         "checks failed": _crosstab(hands.explode("checks").dropna(subset=["checks"]), "checks", "side"),
         "masks": mask_rates(frames),
         "why there is no mask": _crosstab(hands.dropna(subset=["problem"]), "problem", "side"),
@@ -97,7 +98,8 @@ def mask_rates(frames: Frames) -> pd.DataFrame:
             "median coverage": masks["coverage"].median(),
             "median quality": masks["quality"].median(),
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("side").astype({"found": "int64", "with mask": "int64"})
+    table = pd.DataFrame.from_dict(rows, orient="index").astype({"found": "int64", "with mask": "int64"})
+    return _frame(table.rename_axis("side"))
 
 
 def size_quantiles(frames: Frames) -> pd.DataFrame:
@@ -116,8 +118,8 @@ def size_quantiles(frames: Frames) -> pd.DataFrame:
         "crop in original px": crops["crop_px"],
     }
     quantiles = {name: values.astype("float64").quantile(list(QUANTILES)) for name, values in columns.items()}
-    table = pd.DataFrame(quantiles).T.rename_axis("size")
-    return table.set_axis([f"{share:.0%}" if 0 < share < 1 else ("min", "max")[int(share)] for share in QUANTILES], axis=1)
+    names = [f"{share:.0%}" if 0 < share < 1 else ("min", "max")[int(share)] for share in QUANTILES]
+    return _frame(pd.DataFrame(quantiles).T.rename_axis("size").set_axis(names, axis=1))
 
 
 def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -148,7 +150,7 @@ def _hands_of(rows: pa.Table, side: str, before: int) -> pd.DataFrame:
     picture = np.flatnonzero(found)
     area = (rows["width"].to_numpy().astype(np.float64) * rows["height"].to_numpy())[found]
     mask_px = frame["mask_px"].astype("float64")
-    return frame.assign(
+    hands = frame.assign(
         picture=picture + before,
         side=side,
         num_failed=[len(checks) for checks in frame["checks"]],
@@ -157,7 +159,8 @@ def _hands_of(rows: pa.Table, side: str, before: int) -> pd.DataFrame:
         mask_px=mask_px,
         quality=frame["quality"].astype("float64"),
         coverage=mask_px / area,
-    )[_no_hands().columns]
+    )
+    return _frame(hands[_no_hands().columns])
 
 
 def _no_hands() -> pd.DataFrame:
@@ -166,24 +169,28 @@ def _no_hands() -> pd.DataFrame:
         "size_px": "float64", "confidence": "float64", "mask_px": "float64", "coverage": "float64",
         "quality": "float64", "problem": "object",
     }  # fmt: skip
-    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+    return _frame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
 
 
 def _no_pictures() -> pd.DataFrame:
-    empty = pa.table({name: pa.array([], _type_of(name)) for name in _PICTURES}).to_pandas()
-    return empty.assign(**{name: pd.Series(dtype="int64") for name in ("part", "group", "row")})
-
-
-def _type_of(name: str) -> pa.DataType:
-    from h2d.manifests.schema import IMAGES
-
-    return IMAGES.field(name).type
+    empty = pa.table({name: pa.array([], IMAGES.field(name).type) for name in _PICTURES}).to_pandas()
+    return _frame(empty.assign(**{name: pd.Series(dtype="int64") for name in ("part", "group", "row")}))
 
 
 def _crops(table: pa.Table) -> pd.DataFrame:
     frame = table.select(["split", "hands", "mask_px"]).to_pandas()
     boxes = table["crop_box_xywh"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
-    return frame.assign(crop_px=boxes[:, 2].astype(np.float64))
+    return _frame(frame.assign(crop_px=boxes[:, 2].astype(np.float64)))
+
+
+def _frame(values: Any) -> pd.DataFrame:
+    """A frame by its type's name: pandas' stubs know it on Python 3.11 and later only."""
+    frame: pd.DataFrame = pd.DataFrame(values)
+    return frame
+
+
+def _named(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    return _frame(frame.assign(**{column: frame[column].fillna("(none)")}))
 
 
 def _crosstab(frame: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
@@ -196,9 +203,9 @@ def _crosstab(frame: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
         counts["all"] = counts.sum(axis=1)
     if len(counts) > 1:
         counts.loc["all"] = counts.sum()
-    return counts
+    return _frame(counts)
 
 
 def _counted(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     counts = frame.groupby(columns, observed=True).size().sort_values(ascending=False)
-    return counts.rename("pictures").to_frame()
+    return _frame({"pictures": counts})

@@ -8,11 +8,11 @@ Axis legend: n rows, p points.
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ from jaxtyping import Float32
 
 from h2d.errors import UserError
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES
+
+T = TypeVar("T")
 
 MANIFEST_FILE: Final = "manifest.json"
 UNMATCHED_FILE: Final = "unmatched.parquet"
@@ -40,7 +42,7 @@ class Place:
 
 def part_path(root: Path, table: str, split: str, number: int) -> Path:
     """The file of one part of a table."""
-    assert table in TABLES and number >= 0
+    assert table in TABLES, table
     return root / table / split / f"part-{number:05d}.parquet"
 
 
@@ -78,7 +80,8 @@ class Manifest:
         if groups:
             return pa.concat_tables(groups)
         schema = TABLES[table].remove_metadata()
-        return (schema if columns is None else pa.schema([_field(schema, table, name) for name in columns])).empty_table()
+        fields = schema if columns is None else [_field(schema, table, name) for name in columns]
+        return pa.schema(fields).empty_table()
 
     def row_groups(
         self, table: str, columns: Sequence[str] | None = None, split: str | None = None
@@ -142,7 +145,7 @@ class Manifest:
         ids: list[str] = self.table(table, ["id"])["id"].to_pylist()
         endings = [text for text in ids if text.endswith(name)]
         if endings:
-            return f"{name!r} fits {len(endings)} rows of {table} in {self.root}: {_first(endings)}: give more of the name"
+            return f"{name!r} fits {len(endings)} rows of {table} in {self.root}: give more of it: {_first(endings)}"
         if table == "images":
             for place, rejected in self._ids("rejects"):
                 for row in pc.indices_nonzero(pc.ends_with(rejected, name)).to_pylist():
@@ -151,7 +154,8 @@ class Manifest:
         part = name.rsplit("/", 1)[-1]
         candidates = [text for text in ids if part in text] or [text for text in ids if f"/{part[:4]}" in text] or ids
         nearest = difflib.get_close_matches(name, candidates[:_MAX_COMPARED], n=3, cutoff=0.0)
-        return f"{name!r}: no such row of {table} in {self.root}; nearest: {_first(nearest) if nearest else 'it has no rows'}"
+        near = f"nearest: {_first(nearest)}" if nearest else "it has no rows"
+        return f"{name!r}: no such row of {table} in {self.root}; {near}"
 
 
 def points_array(column: pa.ChunkedArray | pa.Array) -> Float32[np.ndarray, "n p 3"]:
@@ -176,7 +180,7 @@ def read_group(file: pq.ParquetFile, path: Path, group: int, columns: Sequence[s
     return _read(path, lambda: file.read_row_group(group, columns=None if columns is None else list(columns)))
 
 
-def _read(path: Path, read: Any) -> Any:
+def _read(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
@@ -188,7 +192,7 @@ def _read_manifest_file(root: Path) -> dict[str, Any]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder: give a manifest's folder, for instance manifests/hagrid")
     if not path.is_file():
-        raise UserError(f"{root}: not a finished manifest: it has no {MANIFEST_FILE}; run `h2d prepare` to make or finish it")
+        raise UserError(f"{root}: not a finished manifest, it has no {MANIFEST_FILE}: finish it by `h2d prepare`")
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version, counts = str(facts["schema_version"]), facts["counts"]
@@ -197,7 +201,7 @@ def _read_manifest_file(root: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({type(error).__name__}: {error}): prepare the manifest again") from None
     if major > int(SCHEMA_VERSION.split(".")[0]):
-        raise UserError(f"{path}: schema version {version} is newer than this h2d reads ({SCHEMA_VERSION}): upgrade h2d")
+        raise UserError(f"{path}: schema version {version} is newer than {SCHEMA_VERSION}, which this is: upgrade h2d")
     return {**facts, "counts": {**counts, **counted}}
 
 

@@ -40,7 +40,8 @@ class Problem:
 def validate(root: Path, source_root: Path | None = None) -> list[Problem]:
     """Everything that is wrong with a manifest, at most `MAX_PER_CHECK` of a kind and a count of the others.
 
-    With `source_root`, the dataset's own folder, the originals are hashed too. Raises `UserError` where there is no manifest.
+    With `source_root`, the dataset's own folder, the originals are hashed too. Raises `UserError` where nothing can be
+    checked: no folder, no manifest, or a newer one.
     """
     if source_root is not None and not source_root.is_dir():
         raise UserError(f"{source_root}: no such folder: give the dataset's root")
@@ -141,7 +142,8 @@ def _check_sums(manifest: Manifest, names: dict[str, pa.Table], found: _Found) -
             found.add("sum", table, f"{rows.num_rows:,} rows, manifest.json counts {counts[table]:,}")
     accepted, rejected = names["images"].num_rows, names["rejects"].num_rows
     if accepted + rejected != counts["indexed"]:
-        found.add("sum", "manifest", f"{accepted:,} accepted + {rejected:,} rejected is not {counts['indexed']:,} indexed")
+        message = f"{accepted:,} accepted + {rejected:,} rejected is not {counts['indexed']:,} indexed"
+        found.add("sum", "manifest", message)
 
 
 def _check_names(names: dict[str, pa.Table], found: _Found) -> None:

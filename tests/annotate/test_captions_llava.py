@@ -10,31 +10,10 @@ from h2d.annotate.captions.llava import LlavaCaptioner, conversation
 from h2d.config import validate_config
 from h2d.errors import UserError
 
-WORDS = [
-    *[
-        "a",
-        "the",
-        "person",
-        "hand",
-        "holds",
-        "shows",
-        "waves",
-        "sign",
-        "red",
-        "blue",
-        "shirt",
-        "room",
-        "wall",
-        "in",
-        "of",
-        "with",
-        "and",
-        "USER",
-        "ASSISTANT",
-    ],
-    ":",
-    "\n",
-]
+WORDS = (
+    "a", "the", "person", "hand", "holds", "shows", "waves", "sign", "red", "blue", "shirt", "room", "wall",
+    "in", "of", "with", "and", "USER", "ASSISTANT", ":", "?", "\n",
+)  # fmt: skip
 TEMPLATE = (
     "{% for message in messages %}USER: {% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
@@ -59,7 +38,7 @@ def save_tiny_llava(folder, *, padding_side="left", template=TEMPLATE, patch_siz
 
     special = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
     words = Tokenizer(
-        models.WordLevel({word: number for number, word in enumerate(special + WORDS)}, unk_token="<unk>")
+        models.WordLevel({word: number for number, word in enumerate([*special, *WORDS])}, unk_token="<unk>")
     )
     words.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
@@ -87,15 +66,17 @@ def save_tiny_llava(folder, *, padding_side="left", template=TEMPLATE, patch_siz
     model = LlavaForConditionalGeneration(
         LlavaConfig(
             vision_config=CLIPVisionConfig(**size, image_size=32, patch_size=8, projection_dim=32),
-            text_config=LlamaConfig(**size, vocab_size=len(special + WORDS), max_position_embeddings=128),
+            text_config=LlamaConfig(**size, vocab_size=len(special) + len(WORDS), max_position_embeddings=128),
             image_token_index=special.index("<image>"),
             image_seq_length=16,
         )
     )
-    with torch.no_grad():  # random weights of the usual size would say the same of every picture
+    with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(6.0 if parameter.ndim > 1 else 1.0)
-    model.generation_config.update(bos_token_id=1, eos_token_id=2, pad_token_id=3)
+            if parameter.ndim > 1:  # weights of the usual spread would say the same of every picture
+                parameter.normal_(std=0.3)
+        model.lm_head.weight[[*range(len(special)), -1]] = 0  # it says words, and ends when it has said enough of them
+    model.generation_config.update(bos_token_id=1, eos_token_id=2, pad_token_id=3, forced_eos_token_id=2)
     model.save_pretrained(folder, safe_serialization=True)
     return folder
 
@@ -135,7 +116,7 @@ def test_a_batch_says_what_each_picture_alone_says_in_order(captioner):
     together = captioner.caption(asked)
     alone = [captioner.caption([request])[0] for request in asked]
     assert together == alone
-    assert len(set(together)) > 1, "the pictures must matter, or the order is not tested"
+    assert len(set(together)) > 3, "the pictures must matter, or the order is not tested"
     assert captioner.caption(asked[::-1]) == together[::-1]
 
 
@@ -150,7 +131,7 @@ def test_answers_are_words_without_prompt_or_special_tokens(captioner):
     for caption in captions:
         assert caption
         assert not any(mark in caption for mark in ("<image>", "<s>", "</s>", "<pad>"))
-        assert len(caption.split()) <= 6
+        assert 1 <= len(caption.split()) <= 5, "the sixth token is the end"
     assert captioner.caption([]) == []
 
 

@@ -6,62 +6,14 @@ import pytest
 from h2d.annotate.base import CaptionRequest
 from h2d.annotate.captions.template import NO_GESTURE, ONE_HANDED, TWO_HANDED, TemplateCaptioner, sentence
 
-HAGRID_V1 = [
-    "call",
-    "dislike",
-    "fist",
-    "four",
-    "like",
-    "mute",
-    "ok",
-    "one",
-    "palm",
-    "peace",
-    "peace_inverted",
-    "rock",
-    "stop",
-    "stop_inverted",
-    "three",
-    "three2",
-    "two_up",
-    "two_up_inverted",
-]
-HAGRID_V2_1M = [
-    "grabbing",
-    "grip",
-    "holy",
-    "point",
-    "call",
-    "three3",
-    "timeout",
-    "xsign",
-    "hand_heart",
-    "hand_heart2",
-    "little_finger",
-    "middle_finger",
-    "take_picture",
-    "dislike",
-    "fist",
-    "four",
-    "like",
-    "mute",
-    "ok",
-    "one",
-    "palm",
-    "peace",
-    "peace_inverted",
-    "rock",
-    "stop",
-    "stop_inverted",
-    "three",
-    "three2",
-    "two_up",
-    "two_up_inverted",
-    "three_gun",
-    "thumb_index",
-    "thumb_index2",
-    "no_gesture",
-]
+HAGRID_V1 = (
+    "call", "dislike", "fist", "four", "like", "mute", "ok", "one", "palm", "peace", "peace_inverted", "rock", "stop",
+    "stop_inverted", "three", "three2", "two_up", "two_up_inverted",
+)  # fmt: skip
+HAGRID_V2_1M = (
+    *HAGRID_V1, "grabbing", "grip", "holy", "point", "three3", "timeout", "xsign", "hand_heart", "hand_heart2",
+    "little_finger", "middle_finger", "take_picture", "three_gun", "thumb_index", "thumb_index2", "no_gesture",
+)  # fmt: skip
 HANDS = [(), ("left",), ("right",), ("left", "right")]
 
 
@@ -69,7 +21,7 @@ HANDS = [(), ("left",), ("right",), ("left", "right")]
 def test_every_class_of_hagrid_has_a_sentence_of_its_own(hands):
     sentences = [sentence(gesture, hands) for gesture in HAGRID_V2_1M]
     assert len(set(sentences)) == len(HAGRID_V2_1M) == 34
-    assert set(HAGRID_V1) <= set(HAGRID_V2_1M) == {*ONE_HANDED, *TWO_HANDED} | {"no_gesture"}
+    assert set(HAGRID_V2_1M) == {*ONE_HANDED, *TWO_HANDED, "no_gesture"}
     for text in sentences:
         assert text.startswith("a photo of a person")
         assert "_" not in text

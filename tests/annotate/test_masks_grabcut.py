@@ -79,6 +79,18 @@ def test_a_hand_partly_outside_the_crop(segmenter):
     assert overlap(answer.mask, true_mask(points)) > 0.85
 
 
+def test_a_close_up_and_a_tiny_hand(segmenter):
+    """Neither leaves GrabCut without pixels to learn from."""
+    close, tiny = open_hand(centre=(256, 700), scale=7.0), open_hand(scale=0.04)
+    lone = missing_points()
+    lone[[4, 8, 12]] = [(200, 200, 1), (256, 180, 1), (300, 200, 1)]
+    lone[0] = (256, 400, 1)
+    picture = photograph(np.ones(SIZE_HW, bool))
+    answers = segmenter.segment([HandView(picture=picture, hands={"left": hand}) for hand in (close, tiny, lone)])
+    assert all((answer["left"].mask is None) == (answer["left"].problem is not None) for answer in answers)
+    assert answers[1]["left"].problem == "the hand is 12.0 pixels long in the crop, less than 16"
+
+
 def test_identity_is_plain_and_the_segmenter_can_be_sent(segmenter):
     assert json.loads(json.dumps(segmenter.identity()))["rules"]["wrist_cut"] == 0.15
     assert segmenter.identity() != GrabCutSegmenter(reach=0.2).identity()

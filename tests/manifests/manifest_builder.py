@@ -59,7 +59,10 @@ def build_manifest(
             if rows:
                 schema = with_metadata(TABLES[name], {**facts, "table": name})
                 write_parquet(part_path(root, name, split, 0), pa.Table.from_pylist(rows, schema=schema))
-    findings = [("entry_without_picture", splits[0], "call/missing-1"), ("entry_without_picture", splits[0], "call/missing-2")]
+    findings = [
+        ("entry_without_picture", splits[0], "call/missing-1"),
+        ("entry_without_picture", splits[0], "call/missing-2"),
+    ]
     columns = dict(zip(("kind", "split", "name"), zip(*findings, strict=True), strict=True))
     write_parquet(root / "unmatched.parquet", pa.table({key: pa.array(value) for key, value in columns.items()}))
     by_split = {split: {name: len(tables[name][split]) for name in TABLES} for split in splits}

@@ -243,7 +243,9 @@ def test_many_problems_of_a_kind_are_counted(make_manifest):
     write_parquet(
         path,
         data.set_column(
-            data.schema.get_field_index("source_sha256"), data.schema.field("source_sha256"), pa.array(["x"] * len(data))
+            data.schema.get_field_index("source_sha256"),
+            data.schema.field("source_sha256"),
+            pa.array(["x"] * len(data)),
         ),
     )
     problems = [problem for problem in validate(root) if problem.check == "hash"]

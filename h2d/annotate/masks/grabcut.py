@@ -23,6 +23,9 @@ FINGER_RADIUS = 0.03
 FLESH_RADIUS = 0.09
 """How far flesh reaches from the bones and the palm, in hand lengths, when the keypoints are right."""
 
+MIN_LENGTH_PX = 16
+"""Shorter hands have fingers thinner than a pixel or two."""
+
 BIT_PLACES = 4
 """OpenCV draws with this many binary places of a pixel."""
 
@@ -65,8 +68,11 @@ class GrabCutSegmenter:
         size_hw = size_of(view.picture)
         visible = points[inside(points, size_hw)]
         length = hand_length(points)
-        if len(visible) < 3 or length < 8:
+        if len(visible) < 3:
             return HandMask(mask=None, quality=0.0, problem=f"only {len(visible)} points of the hand lie in the crop")
+        if length < MIN_LENGTH_PX:
+            short = f"the hand is {length:.1f} pixels long in the crop, less than {MIN_LENGTH_PX}"
+            return HandMask(mask=None, quality=0.0, problem=short)
         rows, columns = box_slices(grown_box(visible, self.rules.clip_margin, size_hw))
         scale = min(1.0, self.work_px / max(rows.stop - rows.start, columns.stop - columns.start))
         region_hw = (round((rows.stop - rows.start) * scale), round((columns.stop - columns.start) * scale))
@@ -85,11 +91,16 @@ class GrabCutSegmenter:
         return HandMask(mask=mask if problem is None else None, quality=quality, problem=problem)
 
     def _cut(self, region: UInt8[np.ndarray, "h w 3"], trimap: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+        if not np.isin(trimap, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
+            return np.ones(trimap.shape, bool)  # A close-up: nothing to learn the background's colours from.
         labels = trimap.copy()
         cv2.setRNGSeed(self.seed)
         whole = (0, 0, region.shape[1], region.shape[0])
         cv2.grabCut(region, labels, whole, np.zeros((1, 65)), np.zeros((1, 65)), self.iterations, cv2.GC_INIT_WITH_MASK)
-        return np.asarray((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
+        hand = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+        # Threads of one or two pixels, which follow edges of the background, go; fingers are wider.
+        opened = cv2.morphologyEx(hand.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        return np.asarray(opened, np.uint8).astype(bool)
 
 
 def seeds(
@@ -123,7 +134,8 @@ def _drawn(points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int], *, rad
     there = present(points)
     fixed = np.where(there[:, None], np.round((points[:, :2] - 0.5) * 2**BIT_PLACES), 0).astype(np.int32)
     thickness = max(1, round(2 * radius))
-    for start, end in HAND_BONES:
+    joints = tuple((point, point) for point in range(len(points)))
+    for start, end in HAND_BONES + joints:
         if there[start] and there[end]:
             first, last = fixed[start].tolist(), fixed[end].tolist()
             cv2.line(canvas, first, last, (1,), thickness, cv2.LINE_8, BIT_PLACES)

@@ -1,0 +1,193 @@
+"""The pictures of the report: which are shown, how they are drawn, and what is said beside them.
+
+Of the tables only the row groups of the chosen pictures are read.
+"""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+
+from h2d.images import DecodeError, encode_jpeg, fit_long_side, load_rgb, resize
+from h2d.manifests.overlay import Window, draw_crop, draw_picture
+from h2d.manifests.stats import Frames
+from h2d.manifests.store import Manifest, Place
+from h2d.manifests.wording import STAGES, readable, tool
+from h2d.pose.layouts import SIDES
+from h2d.pose.points import extent_xywh
+
+MAX_PICTURES: Final = 36
+_RANDOM, _WORST, _CROPS, _REJECTS = 8, 4, 8, 8
+assert _RANDOM + 3 * _WORST + _CROPS + _REJECTS == MAX_PICTURES
+
+_PICTURE_SIDE: Final = 640
+_CROP_SIDE: Final = 384
+_PICTURE_BYTES: Final = 140_000
+"""A picture's share of a page below 8 MB, of which base64 takes a third."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A picture on the page, or the reason why it cannot be shown."""
+
+    name: str
+    data_uri: str | None
+    width: int = 0
+    height: int = 0
+    notes: tuple[str, ...] = ()
+    caption: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Figures under a heading; `none` says it when there are none."""
+
+    title: str
+    about: str
+    figures: tuple[Figure, ...]
+    none: str = ""
+
+
+def picture_groups(manifest: Manifest, frames: Frames, random: np.random.Generator) -> list[Group]:
+    """Random pictures, then close-ups of the worst hands by three measures."""
+    pictures, hands = frames.pictures, frames.hands
+    chosen = np.sort(random.choice(len(pictures), min(_RANDOM, len(pictures)), replace=False))
+    failed = hands[hands["num_failed"] > 0].sort_values("num_failed", ascending=False, kind="stable")
+    worst = (
+        (
+            "Lowest mask quality",
+            "The segmenter's own score, worst first: does the tint cover the hand and only the hand?",
+            hands.dropna(subset=["quality"]).sort_values("quality", kind="stable"),
+            "No mask has a score.",
+        ),
+        (
+            "Most checks failed",
+            "Keypoints that are kept, but look wrong by size, place or shape.",
+            failed,
+            "Every found hand passes every check.",
+        ),
+        (
+            "Smallest hands",
+            "By the long side of the hand in the original picture.",
+            hands.sort_values("source_size_px", kind="stable"),
+            "No hand was found.",
+        ),
+    )
+    first = Group(
+        title="Random pictures",
+        about=f"{len(chosen)} of {len(pictures):,}, drawn with a fixed seed: what the data is like.",
+        figures=tuple(_picture(manifest, frames, int(number)) for number in chosen),
+        none="No picture was accepted.",
+    )
+    return [first, *(_worst(manifest, frames, *group) for group in worst)]
+
+
+def crop_group(manifest: Manifest, frames: Frames, random: np.random.Generator) -> Group:
+    """Random rows of `hands`."""
+    chosen = set(random.choice(len(frames.crops), min(_CROPS, len(frames.crops)), replace=False).tolist())
+    figures = []
+    before = 0
+    for place, ids in manifest.row_groups("hands", ["id"]):
+        for number in sorted(chosen & set(range(before, before + ids.num_rows))):
+            row = manifest.at(Place(path=place.path, group=place.group, row=number - before))
+            notes = [f"{row['hands']} hand{'s' if row['hands'] == 'both' else ''}"]
+            notes.append("no mask" if row["mask"] is None else f"mask {row['mask_px']:,} px")
+            notes.append(f"cut from {row['crop_box_xywh'][2]:.0f} px")
+            figures.append(_figure(row["id"], draw_crop(row, long_side=_CROP_SIDE), notes, None))
+        before += ids.num_rows
+    about = f"{len(figures)} of {len(frames.crops):,}, at random: what the hand generator is trained on."
+    return Group(title="Training crops", about=about, figures=tuple(figures), none="There is no crop.")
+
+
+def reject_figures(frames: Frames, source_root: Path | None) -> list[Figure]:
+    """Rejected pictures in turn by reason, as they lie in the dataset's folder."""
+    if source_root is None or frames.rejects.empty:
+        return []
+    rejects = frames.rejects.dropna(subset=["source_path"])
+    turn = rejects.groupby(["stage", "reason"]).cumcount()
+    shown = rejects.assign(turn=turn).sort_values("turn", kind="stable").head(_REJECTS)
+    return [_reject_figure(row, source_root.resolve()) for row in shown.to_dict(orient="records")]
+
+
+def _worst(manifest: Manifest, frames: Frames, title: str, about: str, hands: pd.DataFrame, none: str) -> Group:
+    shown = hands.drop_duplicates("picture").head(_WORST)
+    figures = (_picture(manifest, frames, int(hand["picture"]), hand["side"]) for _, hand in shown.iterrows())
+    return Group(title=title, about=about, figures=tuple(figures), none=none)
+
+
+def _picture(manifest: Manifest, frames: Frames, number: int, side: str | None = None) -> Figure:
+    """A picture with everything drawn: all of it, or the surroundings of one hand."""
+    picture = frames.pictures.iloc[number]
+    path = manifest.parts("images")[picture["part"]]
+    place = Place(path=path, group=int(picture["group"]), row=int(picture["row"]))
+    row = manifest.at(place)
+    window = None if side is None else _around(row, side)
+    drawn = draw_picture(row, long_side=_PICTURE_SIDE, window_xywh=window)
+    sides = SIDES if side is None else (side,)
+    notes = [note for name in sides if row[f"hand_{name}_found"] for note in _notes(row, name)]
+    return _figure(row["id"], drawn, notes or ["no hand found"], row["caption"])
+
+
+def _notes(row: dict[str, Any], side: str) -> Iterable[str]:
+    by = row[f"hand_{side}_by"]
+    yield f"{side} hand" + (f" by {tool(by)}" if by else "")
+    if row[f"mask_{side}"] is not None:
+        quality = row[f"mask_{side}_quality"]
+        yield f"{side} mask {row[f'mask_{side}_px']:,} px" + ("" if quality is None else f", quality {quality:.2f}")
+    elif row[f"mask_{side}_problem"]:
+        yield f"{side}: no mask, {readable(row[f'mask_{side}_problem'])}"
+    for check in row[f"hand_{side}_checks"] or []:
+        yield f"{side}: {readable(check)}"
+
+
+def _around(row: dict[str, Any], side: str) -> Window:
+    """A square of about four times the hand, inside the picture, at least a quarter of it."""
+    points = np.asarray(row[f"hand_{side}"], np.float32).reshape(-1, 3)
+    left, top, width, height = extent_xywh(points)
+    size = round(max(4 * max(width, height), 0.25 * max(row["width"], row["height"])))
+    window_width, window_height = min(size, row["width"]), min(size, row["height"])
+    x = int(np.clip(round(left + width / 2 - window_width / 2), 0, row["width"] - window_width))
+    y = int(np.clip(round(top + height / 2 - window_height / 2), 0, row["height"] - window_height))
+    return x, y, window_width, window_height
+
+
+def _reject_figure(row: dict[Any, Any], source_root: Path) -> Figure:
+    path = (source_root / row["source_path"]).resolve()
+    notes = (readable(row["reason"]), STAGES.get(row["stage"], row["stage"]))
+    if not path.is_relative_to(source_root) or not path.is_file():
+        return Figure(name=row["id"], data_uri=None, notes=notes, problem="the original is not there")
+    try:
+        picture = load_rgb(path)
+    except (DecodeError, OSError) as error:
+        return Figure(name=row["id"], data_uri=None, notes=notes, problem=str(error))
+    small_hw = fit_long_side(picture.shape[0], picture.shape[1], _PICTURE_SIDE)
+    return _figure(row["id"], resize(picture, small_hw), notes, None)
+
+
+def _figure(name: str, picture: UInt8[np.ndarray, "h w 3"], notes: Iterable[str], caption: str | None) -> Figure:
+    data = _small_jpeg(picture)
+    return Figure(
+        name=name,
+        data_uri=f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}",
+        width=picture.shape[1],
+        height=picture.shape[0],
+        notes=tuple(notes),
+        caption=caption,
+    )
+
+
+def _small_jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """A JPEG below the limit: first by quality, then by size."""
+    while True:
+        for quality in (84, 70, 50, 30):
+            data = encode_jpeg(picture, quality=quality)
+            if len(data) <= _PICTURE_BYTES:
+                return data
+        picture = np.asarray(cv2.resize(picture, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA), np.uint8)
