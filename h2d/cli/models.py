@@ -4,12 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
 
 from h2d.cli.console import console, errors
 from h2d.cli.output import print_json
-from h2d.models.weights import WEIGHTS, fetch, find, models_folder, verify, weights_named
 
 app = typer.Typer(help="List, fetch and verify model weights.", no_args_is_help=True)
 
@@ -25,6 +22,10 @@ def list_weights(
     folder: Folder = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """Show all weights: what for, how large, under which licence, and where found."""
+    from rich.table import Table
+
+    from h2d.models.weights import WEIGHTS, find, models_folder
+
     places = {name: find(name, folder=folder) for name in WEIGHTS}
     if as_json:
         rows = [
@@ -58,6 +59,10 @@ def list_weights(
 @app.command(name="fetch")
 def fetch_weights(name: Name, folder: Folder = None) -> None:
     """Download weights; goes on where an interrupted download stopped."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from h2d.models.weights import fetch, weights_named
+
     weights = weights_named(name)
     console.print(
         f"{name}: {weights.size_bytes / 1e9:.1f} GB from {weights.origin}, licence {weights.licence}",
@@ -81,6 +86,8 @@ def verify_weights(
     folder: Folder = None,
 ) -> None:
     """Compare sizes and checksums, file by file; exit code 1 if any is wrong."""
+    from h2d.models.weights import WEIGHTS, find, verify
+
     names = [name] if name else [known for known in WEIGHTS if find(known, folder=folder)]
     if not names:
         console.print("No weights found here. Fetch one: h2d models fetch NAME", highlight=False)

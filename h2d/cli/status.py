@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from h2d.cli.console import console
 from h2d.cli.output import print_json
@@ -15,6 +14,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Show how far a preparation is; works while it runs."""
+    from rich.table import Table
+
     from h2d.pipelines.status import read_status
 
     state = read_status(folder)

@@ -17,11 +17,13 @@ from h2d.errors import UserError
 from h2d.images import DecodeError, decode_rgb
 from h2d.manifests.rle import decode_rle
 from h2d.manifests.store import points_array
-from h2d.pose.layouts import SIDES
+from h2d.pose.layouts import FEET, SIDES
 
 Report: TypeAlias = Callable[[str, int, str], None]
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_EXTRAPOLATED: Final = FEET.stop
+"""Body and feet: of a person cut off at the chest, the feet are guessed far below the picture."""
 _HANDS: Final = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
 
 
@@ -54,7 +56,8 @@ def check_image_points(rows: pa.Table, report: Report) -> None:
     for name in ("body", "hand_left", "hand_right"):
         points = points_array(rows[name])
         _check_points(points, name, report)
-        _each(_far_outside(points, size_wh), "keypoints", f"{name} lies more than a picture's size outside", report)
+        far = _far_outside(points, size_wh, _EXTRAPOLATED if name == "body" else 0)
+        _each(far, "keypoints", f"{name} has a point far outside the picture", report)
     for side in SIDES:
         points = points_array(rows[f"hand_{side}"])
         there = _present(points)
@@ -191,8 +194,14 @@ def _inside(points: Float32[np.ndarray, "n p 3"], size_wh: Float32[np.ndarray, "
     return np.asarray(within.all(axis=-1) & _present(points))
 
 
-def _far_outside(points: Float32[np.ndarray, "n p 3"], size_wh: Float32[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
-    beyond = (points[..., :2] < -size_wh[:, None]) | (points[..., :2] > 2 * size_wh[:, None])
+def _far_outside(
+    points: Float32[np.ndarray, "n p 3"], size_wh: Float32[np.ndarray, "n 2"], num_extrapolated: int
+) -> Bool[np.ndarray, " n"]:
+    """Rows with a point more than a long side outside; the first points, which detectors extrapolate, may be three."""
+    margin = np.full((1, points.shape[1], 1), 1.0, np.float32)
+    margin[:, :num_extrapolated] = 3
+    margin = margin * size_wh.max(axis=1)[:, None, None]
+    beyond = (points[..., :2] < -margin) | (points[..., :2] > size_wh[:, None] + margin)
     return np.asarray((beyond.any(axis=-1) & _present(points)).any(axis=1))
 
 

@@ -108,7 +108,13 @@ REJECTS: Final = pa.schema(
 
 TABLES: Final = {"images": IMAGES, "hands": HANDS, "rejects": REJECTS}
 
-_HF_TYPES = {pa.string(): "string", pa.int32(): "int32", pa.float32(): "float32", pa.bool_(): "bool", pa.binary(): "binary"}
+_HF_TYPES = {
+    pa.string(): "string",
+    pa.int32(): "int32",
+    pa.float32(): "float32",
+    pa.bool_(): "bool",
+    pa.binary(): "binary",
+}
 
 
 def with_metadata(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:

@@ -6,15 +6,18 @@ the report included, is counted from these.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from jaxtyping import Int64
 
 from h2d.manifests.schema import IMAGES
 from h2d.manifests.store import Manifest, points_array
 from h2d.pose.layouts import SIDES
+
+Columns: TypeAlias = dict[str, np.ndarray]
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -22,6 +25,11 @@ _PICTURES: Final = (
     "id", "split", "gesture", "subject", "persons", "width", "height", "source_width", "source_height",
     "image_scale", "hand_left_found", "hand_right_found", "keypoint_source", "segmenter", "captioner",
 )  # fmt: skip
+_HAND_COLUMNS: Final[Mapping[str, str]] = {
+    "picture": "int64", "side": "object", "by": "object", "checks": "object", "num_failed": "int64",
+    "size_px": "float64", "confidence": "float64", "mask_px": "float64", "coverage": "float64",
+    "quality": "float64", "problem": "object",
+}  # fmt: skip
 _HANDS: Final = ("by", "checks")
 _MASKS: Final = ("px", "quality", "problem")
 
@@ -42,19 +50,24 @@ class Frames:
 
 def load_frames(manifest: Manifest) -> Frames:
     """Read everything that figures need, row group by row group."""
-    pictures, hands, before = [_no_pictures()], [_no_hands()], 0
     columns = [*_PICTURES, "hand_left", "hand_right"]
     columns += [f"hand_{side}_{name}" for side in SIDES for name in _HANDS]
     columns += [f"mask_{side}_{name}" for side in SIDES for name in _MASKS]
     parts = {path: number for number, path in enumerate(manifest.parts("images"))}
+    pictures = [pa.schema([IMAGES.field(name) for name in _PICTURES]).remove_metadata().empty_table()]
+    places: list[Int64[np.ndarray, "n 3"]] = [np.zeros((0, 3), np.int64)]
+    hands: list[Columns] = [{name: np.zeros(0, kind) for name, kind in _HAND_COLUMNS.items()}]
+    before = 0
     for place, rows in manifest.row_groups("images", columns):
-        frame = rows.select(list(_PICTURES)).to_pandas()
-        frame["part"], frame["group"], frame["row"] = parts[place.path], place.group, np.arange(len(frame))
-        pictures.append(frame)
+        pictures.append(rows.select(list(_PICTURES)))
+        row = np.arange(rows.num_rows)
+        places.append(np.stack([np.full_like(row, parts[place.path]), np.full_like(row, place.group), row], axis=1))
         hands.extend(_hands_of(rows, side, before) for side in SIDES)
-        before += len(frame)
-    all_pictures = pd.concat(pictures, ignore_index=True)
-    all_hands = pd.concat(hands, ignore_index=True).sort_values(["picture", "side"], ignore_index=True)
+        before += rows.num_rows
+    all_pictures = pa.concat_tables(pictures).to_pandas()
+    all_pictures[["part", "group", "row"]] = np.concatenate(places)
+    all_hands = pd.DataFrame({name: np.concatenate([part[name] for part in hands]) for name in _HAND_COLUMNS})
+    all_hands = all_hands.sort_values(["picture", "side"], ignore_index=True)
     per_picture = all_hands.groupby("picture").agg(num_hands=("side", "size"), num_failed=("num_failed", "sum"))
     counts = per_picture.reindex(range(len(all_pictures)), fill_value=0).astype("int64")
     all_pictures[["num_hands", "num_failed"]] = counts
@@ -136,45 +149,34 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _hands_of(rows: pa.Table, side: str, before: int) -> pd.DataFrame:
-    """One row per found hand of a side."""
+def _hands_of(rows: pa.Table, side: str, before: int) -> Columns:
+    """The found hands of a side, as columns."""
     found = rows[f"hand_{side}_found"].to_numpy()
-    if not found.any():
-        return _no_hands()
     points = points_array(rows[f"hand_{side}"])[found].astype(np.float64)
     points[points[..., 2] <= 0] = np.nan
-    spread = np.nanmax(points[..., :2], axis=1) - np.nanmin(points[..., :2], axis=1)
-    wanted = [f"hand_{side}_{name}" for name in _HANDS] + [f"mask_{side}_{name}" for name in _MASKS]
-    frame = rows.select(wanted).to_pandas()[found].set_axis(["by", "checks", "mask_px", "quality", "problem"], axis=1)
-    frame["checks"] = [list(checks) if checks is not None else [] for checks in frame["checks"]]
-    picture = np.flatnonzero(found)
     area = (rows["width"].to_numpy().astype(np.float64) * rows["height"].to_numpy())[found]
-    mask_px = frame["mask_px"].astype("float64")
-    hands = frame.assign(
-        picture=picture + before,
-        side=side,
-        num_failed=[len(checks) for checks in frame["checks"]],
-        size_px=spread.max(axis=1),
-        confidence=np.nanmean(points[..., 2], axis=1),
-        mask_px=mask_px,
-        quality=frame["quality"].astype("float64"),
-        coverage=mask_px / area,
-    )
-    return _frame(hands[_no_hands().columns])
 
+    def column(name: str, kind: str = "object") -> np.ndarray:
+        return np.asarray(rows[name].to_pandas().astype(kind)[found])
 
-def _no_hands() -> pd.DataFrame:
-    kinds: Mapping[str, str] = {
-        "picture": "int64", "side": "str", "by": "object", "checks": "object", "num_failed": "int64",
-        "size_px": "float64", "confidence": "float64", "mask_px": "float64", "coverage": "float64",
-        "quality": "float64", "problem": "object",
-    }  # fmt: skip
-    return _frame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
-
-
-def _no_pictures() -> pd.DataFrame:
-    empty = pa.table({name: pa.array([], IMAGES.field(name).type) for name in _PICTURES}).to_pandas()
-    return _frame(empty.assign(**{name: pd.Series(dtype="int64") for name in ("part", "group", "row")}))
+    checks = np.empty(int(found.sum()), object)
+    checks[:] = [tuple(names) if names is not None else () for names in column(f"hand_{side}_checks")]
+    mask_px = column(f"mask_{side}_px", "float64")
+    hands = {
+        "picture": np.flatnonzero(found) + before,
+        "side": np.full(len(checks), side, object),
+        "by": column(f"hand_{side}_by"),
+        "checks": checks,
+        "num_failed": np.asarray([len(names) for names in checks], np.int64),
+        "size_px": (np.nanmax(points[..., :2], axis=1) - np.nanmin(points[..., :2], axis=1)).max(axis=1),
+        "confidence": np.nanmean(points[..., 2], axis=1),
+        "mask_px": mask_px,
+        "coverage": mask_px / area,
+        "quality": column(f"mask_{side}_quality", "float64"),
+        "problem": column(f"mask_{side}_problem"),
+    }
+    assert list(hands) == list(_HAND_COLUMNS)
+    return hands
 
 
 def _crops(table: pa.Table) -> pd.DataFrame:

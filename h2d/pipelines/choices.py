@@ -150,7 +150,9 @@ def _located(choice: AnnotatorChoice) -> AnnotatorChoice:
         model = choice.options.get("model", "vit_h")
         if model not in SAM_WEIGHTS:
             raise UserError(f"segmenter sam: model = {model!r}: choose one of {', '.join(SAM_WEIGHTS)}")
-        return replace(choice, options={**choice.options, "checkpoint": weights.locate(SAM_WEIGHTS[model])})
+        known = weights.WEIGHTS[SAM_WEIGHTS[model]].files[0].sha256
+        place = weights.locate(SAM_WEIGHTS[model])
+        return replace(choice, options={"checkpoint_sha256": known, **choice.options, "checkpoint": place})
     if choice.name == "llava" and "path" not in choice.options and "model" not in choice.options:
         return replace(choice, options={**choice.options, "path": weights.locate(LLAVA_WEIGHTS)})
     return choice

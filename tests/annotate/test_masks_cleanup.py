@@ -47,8 +47,15 @@ def test_a_large_hole_is_real():
 def test_a_notch_at_the_border_is_no_hole():
     points = open_hand(centre=(256, 452))  # The wrist is on the lower edge.
     mask = true_mask(points)
-    mask[-4:, 240:244] = False
-    assert not clean_mask(mask, points, RULES)[-4:, 240:244].any()
+    mask[-4:, 254:258] = False
+    assert not clean_mask(mask, points, RULES)[-4:, 254:258].any()
+
+
+def test_what_lies_around_is_no_hole_however_little_it_is():
+    points = open_hand(scale=1.7)
+    mask = np.ones(SIZE_HW, bool)
+    mask[:10, :10] = False
+    np.testing.assert_array_equal(clean_mask(mask, points, replace(RULES, wrist_cut=None)), mask)
 
 
 def test_parts_that_hold_a_point_stay_even_if_cut_off():

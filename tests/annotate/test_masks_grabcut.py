@@ -2,12 +2,13 @@ import json
 import pickle
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from masks_samples import SIZE_HW, open_hand, photograph, true_mask
 
 from h2d.annotate.base import HandView
-from h2d.annotate.masks.grabcut import GrabCutSegmenter
+from h2d.annotate.masks.grabcut import GrabCutSegmenter, seeds
 from h2d.images import load_rgb
 from h2d.pose.points import missing_points
 
@@ -54,6 +55,15 @@ def test_two_hands_get_a_mask_each(segmenter):
     assert not (answer["left"].mask & true_mask(right)).any()
 
 
+def test_the_other_skeleton_is_background_but_for_our_own():
+    left, right = open_hand(centre=(230, 300)), open_hand(centre=(280, 300))
+    right[20, :2], right[19, :2] = left[8, :2] + (12, 0), left[8, :2] - (12, 0)  # A finger across ours.
+    labels = seeds(left, [right], SIZE_HW, reach=0.16)
+    ours, theirs = left[8, :2].astype(int), right[20, :2].astype(int)
+    assert labels[ours[1], ours[0]] == cv2.GC_FGD
+    assert labels[theirs[1], theirs[0]] == cv2.GC_BGD
+
+
 def test_the_same_whatever_was_asked_before(segmenter):
     view = HandView(picture=photograph(true_mask(open_hand()), seed=1), hands={"left": open_hand()})
     other = HandView(picture=photograph(true_mask(open_hand(turn=90)), seed=2), hands={"right": open_hand(turn=90)})
@@ -81,7 +91,10 @@ def test_a_hand_partly_outside_the_crop(segmenter):
 
 def test_a_close_up_and_a_tiny_hand(segmenter):
     """Neither leaves GrabCut without pixels to learn from."""
-    close, tiny = open_hand(centre=(256, 700), scale=7.0), open_hand(scale=0.04)
+    close, tiny = open_hand(), open_hand(scale=0.04)
+    close[:, :2] = (250, -500)
+    close[[5, 9, 13, 17], :2] = [(100, 10), (200, 10), (300, 10), (400, 10)]
+    close[0, :2] = (250, 3000)
     lone = missing_points()
     lone[[4, 8, 12]] = [(200, 200, 1), (256, 180, 1), (300, 200, 1)]
     lone[0] = (256, 400, 1)

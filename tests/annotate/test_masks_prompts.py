@@ -69,7 +69,7 @@ def test_wrist_line_is_perpendicular_to_the_palm():
 
 def test_wrist_line_never_takes_a_point_of_the_hand():
     points = open_hand()
-    points[12, :2] = points[0, :2] + (5, 80)
+    points[4, :2] = points[0, :2] + (5, 80)
     arm = beyond_wrist(points, 0.15, SIZE_HW)
     assert arm is not None
     assert not arm[points[:, 1].astype(int), points[:, 0].astype(int)].any()

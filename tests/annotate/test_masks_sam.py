@@ -14,7 +14,7 @@ from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 from h2d.annotate.base import HandView
-from h2d.annotate.masks.cleanup import MaskRules
+from h2d.annotate.masks.cleanup import MaskRules, clean_mask
 from h2d.annotate.masks.prompts import Candidates, hand_prompts
 from h2d.annotate.masks.sam import SamSegmenter, chosen
 from h2d.annotate.masks.sam_attention import fuse_attention
@@ -204,6 +204,18 @@ def test_the_best_accepted_candidate_is_chosen():
     assert answer.problem is None
     np.testing.assert_array_equal(answer.mask, good)
     assert answer.quality == pytest.approx(0.8)
+
+
+def test_leaking_out_of_the_box_costs_score():
+    """Though both come out of the cleaning alike."""
+    points = open_hand(scale=0.5)
+    good = clean_mask(true_mask(points), points, RULES)
+    leaking = good.copy()
+    leaking[:, 430:] = True
+    offer = Candidates(masks=np.stack([leaking, good]), iou=np.array([0.95, 0.9], np.float32))
+    answer = chosen(offer, points, RULES)
+    np.testing.assert_array_equal(answer.mask, good)
+    assert answer.quality == pytest.approx(0.9)
 
 
 def test_a_refusal_tells_of_the_best_candidate():

@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from h2d import doctor as facts
-from h2d.cli.doctor import abilities, doctor, examine
+from h2d.cli.doctor import doctor
+from h2d.cli.doctor_report import abilities, examine
 from h2d.models.weights import WEIGHTS
 
 GOOD = {

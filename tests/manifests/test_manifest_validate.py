@@ -181,6 +181,7 @@ DAMAGES = {
     "infinite keypoint": ("keypoints", lambda root: edit(root, **points("body", set_x(float("inf"))))),
     "half missing keypoint": ("keypoints", lambda root: edit(root, **points("hand_left", set_x(NAN)))),
     "keypoint far outside": ("keypoints", lambda root: edit(root, **points("body", set_x(1e4)))),
+    "face far outside": ("keypoints", lambda root: edit(root, **points("body", set_x(700, slice(30, 31))))),
     "hand outside": ("keypoints", lambda root: edit(root, **points("hand_left", set_x(-30, slice(0, 15))))),
     "confidence beyond 1": ("confidence", lambda root: edit(root, **points("hand_left", set_confidence(1.2)))),
     "confidence missing": ("confidence", lambda root: edit(root, **points("body", set_confidence(NAN)))),
@@ -223,6 +224,16 @@ def test_damage_is_found(good_manifest, tmp_path, damage):
     problems = validate(root)
     assert check in {problem.check for problem in problems}, [str(problem) for problem in problems]
     assert all("\n" not in str(problem) for problem in problems)
+
+
+def test_feet_may_be_guessed_below_the_picture(make_manifest):
+    root = make_manifest(num_pictures=2)
+
+    def guess(values):
+        values[15:17] = (100, 700, 0.01)
+
+    edit(root, **points("body", guess))
+    assert validate(root) == []
 
 
 def test_originals_are_hashed(make_manifest, tmp_path):

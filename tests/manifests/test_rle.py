@@ -32,7 +32,26 @@ def test_other_coco_tools_read_it():
     np.testing.assert_array_equal(coco.toBbox({**rle, "counts": rle["counts"].encode()}), [20, 3, 25, 6])
 
 
+def compressed(*runs: int) -> str:
+    """The format's own writing of up to three runs, negative ones too."""
+    text = ""
+    for run in runs:
+        more = True
+        while more:
+            group, run = run & 31, run >> 5
+            more = run != (-1 if group & 16 else 0)
+            text += chr(48 + (group | (32 if more else 0)))
+    return text
+
+
 WHOLE = encode_rle(np.eye(40, dtype=bool))
+
+
+def test_the_writing_of_runs_is_right():
+    assert (
+        compressed(100, 1400, 100)
+        == encode_rle(np.repeat([False, True, False], [100, 1400, 100]).reshape(40, 40, order="F"))["counts"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,6 +70,8 @@ WHOLE = encode_rle(np.eye(40, dtype=bool))
         {"counts": WHOLE["counts"][:5] + "~" + WHOLE["counts"][6:]},
         {"counts": WHOLE["counts"][:5] + "\n" + WHOLE["counts"][6:]},
         {"counts": "P"},
+        {"counts": WHOLE["counts"] + "P"},
+        {"counts": compressed(2000, -400)},
         {"counts": "o" * 50},
         {"counts": "N" + WHOLE["counts"]},
     ],
