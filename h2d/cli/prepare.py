@@ -129,6 +129,7 @@ def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> No
     if isinstance(places.get("source_options.gestures"), str):
         names = [name.strip() for name in places["source_options.gestures"].split(",")]
         places = {**places, "source_options.gestures": [name for name in names if name]}
+    places = {**places, **_implied(places)}
     choices = load_config(
         PrepareConfig, {"source": source, **places}, file=flags["config"], overrides=flags["overrides"] or ()
     )
@@ -144,6 +145,16 @@ def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> No
         _tell(outcome)
     if outcome.interrupted:
         sys.exit(130)
+
+
+def _implied(places: Mapping[str, Any]) -> dict[str, str]:
+    """What an option that only one annotator has says of the annotator."""
+    implied = {}
+    if places["mask.name"] is None and (places["mask.options.model"] or places["mask.options.checkpoint"]):
+        implied["mask.name"] = "sam"
+    if places["caption.name"] is None and places["caption.options.url"]:
+        implied["caption.name"] = "endpoint"
+    return implied
 
 
 def _tell(outcome: "Outcome") -> None:

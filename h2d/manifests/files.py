@@ -76,7 +76,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(metadata[b"h2d"])
     version = str(facts.get("schema_version", "0"))
     if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
-        raise UserError(f"{path}: schema version {version} is newer than the {SCHEMA_VERSION} that this h2d reads: upgrade")
+        raise UserError(f"{path}: schema version {version}, this h2d reads up to {SCHEMA_VERSION}: upgrade it")
     return facts
 
 

@@ -3,6 +3,7 @@
 Coordinate spaces: in `images` every point, box and mask is in pixels of the stored working picture; in `hands` in
 pixels of the 512 crop, only `crop_box_xywh` is in pixels of the source picture. Keypoints are x, y, confidence;
 a missing one is NaN, NaN, 0. Their columns are never null: pyarrow below 26 cannot read a null fixed-size list back.
+Pictures are never null either, but their field may not say so: the `datasets` library would then not decode them.
 """
 
 import json
@@ -41,7 +42,7 @@ IMAGES: Final = pa.schema(
         _required("source_height", pa.int32(), "height of the original, pixels"),
         _required("width", pa.int32(), "width of the stored working picture, pixels"),
         _required("height", pa.int32(), "height of the stored working picture, pixels"),
-        _required("image", IMAGE, "the working picture, encoded"),
+        _field("image", IMAGE, "the working picture, encoded; never null"),
         _required("image_scale", pa.float32(), "working size / source size"),
         _field("gesture", pa.string(), "the dataset's gesture label"),
         _field("subject", pa.string(), "the dataset's person id"),
@@ -83,7 +84,7 @@ HANDS: Final = pa.schema(
         _field("gesture", pa.string(), "the dataset's gesture label"),
         _required("crop_box_xywh", BOX, "the square crop, in pixels of the source picture"),
         _required("hands", pa.string(), "left, right or both"),
-        _required("image", IMAGE, "the 512 x 512 crop, JPEG"),
+        _field("image", IMAGE, "the 512 x 512 crop, JPEG; never null"),
         _required("keypoints_left", POINTS_21, "left hand, crop pixels"),
         _required("keypoints_right", POINTS_21, "right hand, crop pixels"),
         _field("mask", RLE, "every hand of the crop, COCO RLE, undilated"),

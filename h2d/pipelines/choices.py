@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from h2d.annotate.captions import CAPTIONERS
 from h2d.annotate.crops import CropConfig
@@ -27,13 +27,35 @@ LLAVA_WEIGHTS = "llava-1.5-7b"
 
 
 @config
-class AnnotatorChoice:
-    """One entry of an annotators' table and the options that differ from its defaults."""
+class PoseChoice:
+    """A keypoint detector, and those of its options that differ from its defaults."""
 
-    name: str
-    """The entry."""
+    name: str = "holistic"
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
+
+
+@config
+class MaskChoice:
+    """A segmenter, and those of its options that differ from its defaults."""
+
+    name: str = "auto"
+    """auto: SAM when its weights and a GPU are there, else GrabCut, with their defaults; none: no masks."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Fields of its class."""
+
+
+@config
+class CaptionChoice:
+    """A captioner, and those of its options that differ from its defaults."""
+
+    name: str = "template"
+    """none: no captions."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Fields of its class."""
+
+
+AnnotatorChoice: TypeAlias = PoseChoice | MaskChoice | CaptionChoice
 
 
 @config
@@ -71,11 +93,9 @@ class PrepareConfig:
     source_options: dict[str, Any] = field(default_factory=dict)
     """Fields of the dataset's reader: split, gestures ..."""
     selection: SelectionConfig = field(default_factory=SelectionConfig)
-    pose: AnnotatorChoice = field(default_factory=lambda: AnnotatorChoice(name="holistic"))
-    mask: AnnotatorChoice = field(default_factory=lambda: AnnotatorChoice(name="auto"))
-    """A segmenter; "auto": SAM when its weights and a GPU are there, else GrabCut; "none"."""
-    caption: AnnotatorChoice = field(default_factory=lambda: AnnotatorChoice(name="template"))
-    """A captioner, or "none"."""
+    pose: PoseChoice = field(default_factory=PoseChoice)
+    mask: MaskChoice = field(default_factory=MaskChoice)
+    caption: CaptionChoice = field(default_factory=CaptionChoice)
     pictures: PictureConfig = field(default_factory=PictureConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -102,7 +122,7 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
             crops=choices.crops,
         )
     ]
-    mask = _located(choices.mask)
+    mask = _located_mask(choices.mask)
     if mask.name != "none":
         segmenter = _build(SEGMENTERS, mask, kind="segmenter")
         stages.append(
@@ -114,7 +134,7 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
                 uses_all_cores=mask.name == "sam" and not has_gpu(),
             )
         )
-    caption = _located(choices.caption)
+    caption = _located_caption(choices.caption)
     if caption.name != "none":
         captioner = _build(CAPTIONERS, caption, kind="captioner")
         stages.append(
@@ -140,19 +160,25 @@ def _build(table: Mapping[str, str], choice: AnnotatorChoice, *, kind: str) -> A
     return validate_config(resolve(table, choice.name, kind=kind), choice.options, where=f"{kind} {choice.name}")
 
 
-def _located(choice: AnnotatorChoice) -> AnnotatorChoice:
-    """The choice with "auto" decided and the weights' place filled in."""
+def _located_mask(choice: MaskChoice) -> MaskChoice:
+    """The choice with "auto" decided and SAM's checkpoint found."""
     if choice.name == "auto":
-        name = SAM_WEIGHTS[choice.options.get("model", "vit_h")]
-        with_sam = weights.find(name) is not None and has_gpu()
-        return _located(replace(choice, name="sam")) if with_sam else AnnotatorChoice(name="grabcut")
-    if choice.name == "sam" and "checkpoint" not in choice.options:
-        model = choice.options.get("model", "vit_h")
-        if model not in SAM_WEIGHTS:
-            raise UserError(f"segmenter sam: model = {model!r}: choose one of {', '.join(SAM_WEIGHTS)}")
-        known = weights.WEIGHTS[SAM_WEIGHTS[model]].files[0].sha256
-        place = weights.locate(SAM_WEIGHTS[model])
-        return replace(choice, options={"checkpoint_sha256": known, **choice.options, "checkpoint": place})
-    if choice.name == "llava" and "path" not in choice.options and "model" not in choice.options:
-        return replace(choice, options={**choice.options, "path": weights.locate(LLAVA_WEIGHTS)})
-    return choice
+        if choice.options:
+            raise UserError(f"mask.options = {choice.options}: auto takes none; name the segmenter that they are for")
+        with_sam = weights.find(SAM_WEIGHTS["vit_h"]) is not None and has_gpu()
+        return _located_mask(MaskChoice(name="sam" if with_sam else "grabcut"))
+    if choice.name != "sam" or "checkpoint" in choice.options:
+        return choice
+    model = choice.options.get("model", "vit_h")
+    if model not in SAM_WEIGHTS:
+        raise UserError(f"segmenter sam: model = {model!r}: choose one of {', '.join(SAM_WEIGHTS)}")
+    name = SAM_WEIGHTS[model]
+    known = {"checkpoint_sha256": weights.WEIGHTS[name].files[0].sha256, "checkpoint": weights.locate(name)}
+    return replace(choice, options={**known, **choice.options})
+
+
+def _located_caption(choice: CaptionChoice) -> CaptionChoice:
+    """The choice with LLaVA's folder found."""
+    if choice.name != "llava" or {"path", "model"} & set(choice.options):
+        return choice
+    return replace(choice, options={**choice.options, "path": weights.locate(LLAVA_WEIGHTS)})

@@ -89,7 +89,7 @@ class MergeJob:
         return self.folder / "done" / f"part-{shard.number:05d}.json"
 
     def _file(self, table: str, shard: Shard) -> Path:
-        return self.folder / table / f"split={shard.split}" / shard.file_name
+        return self.folder / table / shard.split / shard.file_name
 
     def _reject(self, row: Row) -> dict[str, Any] | None:
         """The row of `rejects` for a picture that has no result or no hand to learn from; None when it is accepted."""
@@ -157,14 +157,14 @@ def is_published(job: MergeJob, out: Path) -> bool:
 
 def count_rows(out: Path, table: str) -> int:
     """Rows of a published table, from the files' footers."""
-    return sum(pq.read_metadata(file).num_rows for file in (out / table).glob("split=*/part-*.parquet"))
+    return sum(pq.read_metadata(file).num_rows for file in (out / table).glob("*/part-*.parquet"))
 
 
 def _lay(fresh: Path, target: Path) -> None:
     """Put the tree `fresh` at `target` by hard links, or by copies where the file system has none."""
     temporary = target.with_name(f".{target.name}{TEMPORARY}publish")
     shutil.rmtree(temporary, ignore_errors=True)
-    for file in sorted(fresh.glob("split=*/part-*.parquet")):
+    for file in sorted(fresh.glob("*/part-*.parquet")):
         link = temporary / file.relative_to(fresh)
         link.parent.mkdir(parents=True, exist_ok=True)
         try:

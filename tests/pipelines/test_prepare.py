@@ -12,7 +12,7 @@ from colour_world import Scene, draw, scenes, write_folder
 from h2d.errors import UserError
 from h2d.images import encode_jpeg
 from h2d.manifests.validate import validate
-from h2d.pipelines.choices import AnnotatorChoice, PrepareConfig, RunConfig
+from h2d.pipelines.choices import CaptionChoice, MaskChoice, PoseChoice, PrepareConfig, RunConfig
 from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import SelectionConfig
 from h2d.pipelines.prepare import prepare, survey
@@ -47,8 +47,8 @@ def choices_for(tmp_path: Path, out: str = "out", **changes) -> PrepareConfig:
             source="folder",
             root=tmp_path / "pictures",
             out=tmp_path / out,
-            pose=AnnotatorChoice(name="colour"),
-            mask=AnnotatorChoice(name="grabcut"),
+            pose=PoseChoice(name="colour"),
+            mask=MaskChoice(name="grabcut"),
             run=RunConfig(shard_size=4, executor="inline"),
         ),
         **changes,
@@ -137,7 +137,7 @@ def test_a_finished_run_repeated_does_nothing(tmp_path, pictures):
     assert times(choices.out) == before
 
 
-@pytest.mark.parametrize("stop_after", [1, 5, 14, 20, 29, 43])
+@pytest.mark.parametrize("stop_after", [1, 20, 43])
 def test_a_run_stopped_anywhere_and_resumed_gives_the_same_bytes(tmp_path, pictures, stop_after):
     whole = prepare(choices_for(tmp_path, "whole"), Watching())
     choices = choices_for(tmp_path, "halves")
@@ -153,14 +153,14 @@ def test_a_run_stopped_anywhere_and_resumed_gives_the_same_bytes(tmp_path, pictu
 def test_a_changed_option_runs_only_the_stages_it_touches(tmp_path, pictures):
     prepare(choices_for(tmp_path), Watching())
     watch = Watching()
-    prepare(choices_for(tmp_path, caption=AnnotatorChoice(name="none")), watch)
+    prepare(choices_for(tmp_path, caption=CaptionChoice(name="none")), watch)
     assert watch.done_before["pose"] == 14
     assert watch.done_before["mask"] == 14
     assert watch.worked["merge"] == 14
     assert watch.worked["pose"] == watch.worked["mask"] == watch.worked["caption"] == 0
     assert {row["caption"] for row in rows(tmp_path / "out", "images")} == {None}
     changed = Watching()
-    prepare(choices_for(tmp_path, pose=AnnotatorChoice(name="colour", options={"tolerance": 61})), changed)
+    prepare(choices_for(tmp_path, pose=PoseChoice(name="colour", options={"tolerance": 61})), changed)
     assert changed.worked["pose"] == changed.worked["mask"] == changed.worked["caption"] == 14
 
 
