@@ -27,6 +27,7 @@ import numpy as np
 from h2d.annotate.base import Detection, FoundHand
 from h2d.annotate.crops import CropConfig
 from h2d.annotate.keypoints.holistic import HolisticDetector
+from h2d.annotate.keypoints.quiet import quiet_native
 from h2d.images import decode_rgb, encode_jpeg, load_rgb, resize
 from h2d.pipelines.executors.ray import RayExecutor
 from h2d.pipelines.merge import MergeJob
@@ -91,7 +92,7 @@ def bare_loop(pictures: list[Path]) -> tuple[float, float]:
     """Wall and CPU seconds per picture of the shortest straight script."""
     from mediapipe.python.solutions.holistic import Holistic
 
-    with Holistic(static_image_mode=True, model_complexity=1) as holistic:
+    with quiet_native(), Holistic(static_image_mode=True, model_complexity=1) as holistic:
         holistic.process(load_rgb(pictures[0]))
         wall, cpu = time.perf_counter(), time.process_time()
         for file in pictures:
@@ -143,6 +144,7 @@ def overhead(folder: Path, count: int, rounds: int) -> dict[str, Any]:
             job, plan = pose_job(work, folder, InstantDetector(), shard_size=4096)
             merge = MergeJob(work=work, fingerprint="bench", inputs={"pose": "bench"}, source="folder", facts={})
             for target, times in ((job, pose_ms), (merge, merge_ms)):
+                target.setup()
                 start = time.process_time()
                 for shard in plan.shards:
                     target.run(shard, lambda tally: None)
