@@ -1,0 +1,43 @@
+"""The command's frame."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "ray", "mediapipe", "transformers", "diffusers", "cv2", "pyarrow", "pandas", "matplotlib", "scipy"}
+
+
+def test_help_loads_nothing_heavy():
+    code = f"import sys, h2d.cli; sys.exit(' '.join(sorted({HEAVY} & set(sys.modules))) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", ["prepare", "status", "manifest", "models", "doctor"])
+def test_help_shows_the_verbs_that_work(verb):
+    done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
+    assert verb in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "evaluate"])
+def test_help_shows_no_verb_that_does_not(verb):
+    done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
+    assert f" {verb} " not in done.stdout
+
+
+def test_an_unknown_folder_is_one_line_and_exit_code_2(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "h2d",
+        "prepare",
+        "hagrid",
+        "--root",
+        str(tmp_path / "none"),
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"h2d: {tmp_path}/none: no such folder: give the dataset's folder with --root"]
