@@ -15,6 +15,8 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from h2d.machine import num_cores
+
 DISTRIBUTION: Final = "hand-to-diffusion"
 OPENCV: Final = (
     "opencv-python",
@@ -207,7 +209,7 @@ def gpus(*, timeout_s: float = 60.0) -> tuple[list[Gpu], str | None]:
 
 
 def _cores() -> float:
-    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    cores = float(num_cores())
     for group in _control_groups():
         quota = _words(group / "cpu.max")
         if len(quota) == 2 and quota[0].isdigit():

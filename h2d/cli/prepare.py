@@ -173,6 +173,8 @@ def _tell(outcome: "Outcome") -> None:
         console.print(f"  rejected: {count} {reason}", soft_wrap=True)
     for kind, count in outcome.findings.items():
         console.print(f"  noticed: {count} {kind} (named in {out / 'unmatched.parquet'})", soft_wrap=True)
+    if outcome.mask_was_chosen:
+        console.print("  masks: GrabCut, because SAM's weights or a GPU are not here (`h2d doctor` says which)")
     console.print(f"Look at it:  {out / 'report.html'}", soft_wrap=True)
     console.print(f"Next:        h2d manifest validate {out}", soft_wrap=True)
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import JobError, UserError
+from h2d.machine import num_cores
 from h2d.manifests.card import write_card
 from h2d.manifests.files import write_json
 from h2d.manifests.masks import DEFAULT_DILATION
@@ -60,6 +61,8 @@ class Outcome:
     """Rows by table, "indexed" beside them; empty when the run was interrupted."""
     reject_reasons: Mapping[str, int] = field(default_factory=dict)
     did_nothing: bool = False
+    mask_was_chosen: bool = False
+    """Whether "auto" decided for GrabCut."""
 
     @property
     def interrupted(self) -> bool:
@@ -107,15 +110,23 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False) -> Out
         remove_leftovers(choices.out)
         plan = open_plan(work, source, listing)
         jobs, merge = _jobs(work, stages, plan)
-        outcome = Outcome(out=choices.out, plan=plan, stages=_names(stages), findings=plan.findings)
+        outcome = Outcome(
+            out=choices.out,
+            plan=plan,
+            stages=_names(stages),
+            findings=plan.findings,
+            mask_was_chosen=choices.mask.name == "auto" and any(stage.annotator == "grabcut" for stage in stages),
+        )
         done = is_published(merge, choices.out)
         if not done:
             write_json(work / "stages.json", {**merge.inputs, "merge": merge.fingerprint})
             everything: list[Job] = [*jobs, merge]
-            for job in everything:
-                _run(job, plan, choices, watch)
-                if watch.should_stop():
-                    return outcome
+            with ExitStack() as executors:
+                place = _Placement(run=choices.run, scratch=work / "progress", executors=executors)
+                for job in everything:
+                    _run(job, plan, place, watch)
+                    if watch.should_stop():
+                        return outcome
             publish(merge, plan, choices.out, created=datetime.now(timezone.utc).isoformat(timespec="seconds"))
         if not done or not (choices.out / "report.html").exists():
             write_card(choices.out)
@@ -155,39 +166,45 @@ def _jobs(work: Path, stages: Sequence[Stage], plan: Plan) -> tuple[list[StageJo
     return jobs, MergeJob(work=work, fingerprint=merge_mark, inputs=marks, source=plan.source, facts=facts)
 
 
-def _run(job: Job, plan: Plan, choices: PrepareConfig, watch: Watch) -> None:
+def _run(job: Job, plan: Plan, place: "_Placement", watch: Watch) -> None:
     """Run the shards of a job that are not done."""
     done = [shard for shard in plan.shards if job.is_done(shard)]
     waiting = [shard for shard in plan.shards if shard not in set(done)]
     before = sum((job.tally(shard) for shard in done), Tally())
     watch.job_started(job.name, plan.num_pictures, before)
     if waiting:
-        num_waiting = sum(shard.num_pictures for shard in waiting)
-        executor = _executor(job, choices.run, num_waiting, scratch=choices.out / "work" / "progress")
         try:
-            executor.run(job, waiting, watch)
+            place.executor(job, sum(shard.num_pictures for shard in waiting)).run(job, waiting, watch)
         except OSError as error:
-            raise JobError(
-                f"{error.filename or choices.out}: {error.strerror or error}; finished shards are kept"
-            ) from error
-        finally:
-            executor.close()
+            where = error.filename or "the output folder"
+            raise JobError(f"{where}: {error.strerror or error}; finished shards are kept") from error
     watch.job_ended(job.name)
 
 
-def _executor(job: Job, run: RunConfig, num_waiting: int, *, scratch: Path) -> Executor:
-    num_workers = run.workers or len(os.sched_getaffinity(0))
-    name = run.executor
-    if name == "auto":
-        worth_it = num_waiting >= AUTO_RAY_MIN_PICTURES and num_workers > 1
-        name = "ray" if worth_it or run.address else "inline"
-    if job.name == "merge" or job.uses_all_cores:
-        name = "inline"
-    logger.info("%s: %d pictures, %s executor", job.name, num_waiting, name)
-    made: Executor = resolve(EXECUTORS, name, kind="executor")(
-        num_workers=num_workers, address=run.address, scratch=scratch
-    )
-    return made
+@dataclass(kw_only=True)
+class _Placement:
+    """Where each job runs; an executor is started when a job first needs it, and serves the later ones too."""
+
+    run: RunConfig
+    scratch: Path
+    executors: ExitStack
+    started: dict[str, Executor] = field(default_factory=dict)
+
+    def executor(self, job: Job, num_pictures: int) -> Executor:
+        num_workers = self.run.workers or num_cores()
+        name = self.run.executor
+        if name == "auto":
+            worth_it = num_pictures >= AUTO_RAY_MIN_PICTURES and num_workers > 1
+            name = "ray" if worth_it or self.run.address else "inline"
+        if job.name == "merge" or job.uses_all_cores:
+            name = "inline"
+        logger.info("%s: %d pictures, %s executor", job.name, num_pictures, name)
+        if name not in self.started:
+            start = resolve(EXECUTORS, name, kind="executor")
+            executor = start(num_workers=num_workers, address=self.run.address, scratch=self.scratch)
+            self.executors.callback(executor.close)
+            self.started[name] = executor
+        return self.started[name]
 
 
 @contextmanager

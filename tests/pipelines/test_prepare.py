@@ -239,6 +239,14 @@ def test_a_second_driver_is_refused_with_host_and_process(tmp_path, pictures):
     assert not prepare(choices, Nested()).interrupted
 
 
+@pytest.mark.parametrize(("name", "chosen"), [("auto", True), ("grabcut", False)])
+def test_it_is_said_when_auto_decided_for_grabcut(tmp_path, pictures, monkeypatch, name, chosen):
+    monkeypatch.setenv("H2D_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    outcome = prepare(choices_for(tmp_path, mask=MaskChoice(name=name)), Watching(stop_after=1))
+    assert outcome.mask_was_chosen is chosen
+
+
 def test_a_survey_writes_nothing(tmp_path, pictures):
     choices = choices_for(tmp_path)
     found = survey(choices)

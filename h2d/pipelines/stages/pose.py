@@ -18,8 +18,8 @@ from h2d.annotate.base import Detection, KeypointDetector
 from h2d.annotate.crops import Crop, CropConfig, cut, plan_crops
 from h2d.config import as_plain
 from h2d.images import decode_rgb, encode_jpeg
+from h2d.machine import keep_freed_memory
 from h2d.manifests.schema import BOX, IMAGES, POINTS_21
-from h2d.pipelines.memory import keep_freed_memory
 from h2d.pipelines.stages.base import Row
 from h2d.pipelines.working_picture import PictureConfig, working_picture
 from h2d.pose.layouts import SIDES

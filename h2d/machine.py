@@ -1,6 +1,7 @@
-"""How a worker's process keeps its memory."""
+"""The machine that a process runs on: its cores, and how memory is kept."""
 
 import ctypes
+import os
 import sys
 from typing import Final
 
@@ -8,6 +9,11 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _LARGEST_MMAP_THRESHOLD: Final = 32 * 2**20
 _KEEP_BYTES: Final = 512 * 2**20
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
