@@ -18,7 +18,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@python="$$(sh scripts/find-python.sh)" && \
 	{ [ -x $(PYTHON) ] || "$$python" -m venv $(VENV); } && \
 	{ [ -x $(VENV)/bin/uv ] || $(PYTHON) -m pip install --quiet --disable-pip-version-check uv; }
-	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --requirement requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --compile-bytecode --requirement requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation \
 		--config-settings editable_mode=compat --editable .
 	@touch $@

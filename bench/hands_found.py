@@ -1,6 +1,6 @@
 """How many hands the pose stage finds in a HaGRID folder, beside Holistic with nothing else.
 
-python bench/hands_found.py --root path/to/hagrid [--limit N]
+python bench/hands_found.py [--root path/to/hagrid] [--limit N]
 """
 
 import argparse
@@ -19,9 +19,12 @@ from h2d.pipelines.sources.hagrid import HagridSource
 def main() -> None:
     """Look at every picture twice and print both counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--root", type=Path, default=Path("data/hagrid"))
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
+    if not arguments.root.is_dir():
+        print(f"skipped: no HaGRID folder at {arguments.root}, name one with --root")
+        return
     records = list_source(HagridSource(root=arguments.root), SelectionConfig(limit=arguments.limit), 512).records
     ours = HolisticDetector()
     counts = {}
