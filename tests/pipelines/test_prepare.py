@@ -164,11 +164,19 @@ def test_a_changed_option_runs_only_the_stages_it_touches(tmp_path, pictures):
     assert changed.worked["pose"] == changed.worked["mask"] == changed.worked["caption"] == 14
 
 
-def test_a_part_that_is_not_whole_is_done_again(tmp_path, pictures):
+def truncate(part: Path) -> None:
+    part.write_bytes(part.read_bytes()[:-100])
+
+
+def drop_a_row(part: Path) -> None:
+    pq.write_table(pq.read_table(part)[:-1], part)
+
+
+@pytest.mark.parametrize("damage", [truncate, drop_a_row])
+def test_a_part_that_is_not_whole_is_done_again(tmp_path, pictures, damage):
     choices = choices_for(tmp_path)
     whole = tables(prepare(choices, Watching()).out)
-    part = next((choices.out / "work" / "mask").rglob("part-00001.parquet"))
-    part.write_bytes(part.read_bytes()[:-100])
+    damage(next((choices.out / "work" / "mask").rglob("part-00001.parquet")))
     (choices.out / "manifest.json").unlink()
     for marker in (choices.out / "work" / "merge").rglob("*.json"):
         marker.unlink()
