@@ -2,4 +2,5 @@
 
 from h2d.cli import main
 
-main()
+if __name__ == "__main__":
+    main()
