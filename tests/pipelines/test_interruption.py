@@ -87,14 +87,17 @@ def test_ctrl_c_finishes_the_shard_and_says_how_to_go_on(world, tmp_path):
     assert tables(tmp_path) == whole
 
 
-def test_a_second_ctrl_c_stops_at_once(world, tmp_path):
-    process = start(world[0], tmp_path)
+def test_a_second_ctrl_c_stops_at_once_and_loses_only_the_shard(world, tmp_path):
+    pictures, _ = world
+    process = start(pictures, tmp_path, "--shard-size", "40")
     wait_for_parts(tmp_path, 1)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.02)
+    time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
+    assert [file.parent.parent.name for file in (tmp_path / "work").glob("[pmc]*/*/part-*.parquet")] == ["pose"]
+    assert not list(tmp_path.rglob("*.tmp-*"))
 
 
 @pytest.mark.parametrize("after_parts", [1, 11, 19])
