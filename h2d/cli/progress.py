@@ -55,7 +55,8 @@ class JobProgress:
             else:
                 yield self
         finally:
-            signal.signal(signal.SIGINT, previous)
+            if self._interrupts <= 1:
+                signal.signal(signal.SIGINT, previous)
             self._file.close()
 
     def job_started(self, name: str, num_pictures: int, done: Tally) -> None:
@@ -113,6 +114,7 @@ class JobProgress:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 1
         if self._interrupts > 1:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # A third one must not interrupt the cleaning up.
             raise KeyboardInterrupt
         self._console.print(
             "Stopping: finishing the shards in flight. Ctrl-C again stops at once and loses only those."
