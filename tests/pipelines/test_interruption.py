@@ -20,7 +20,7 @@ main()
 """
 
 
-def start(root: Path, out: Path, *extra: str) -> subprocess.Popen:
+def start(root: Path, out: Path, *extra: str, stderr=subprocess.PIPE) -> subprocess.Popen:
     arguments = [
         "--root",
         str(root),
@@ -37,7 +37,7 @@ def start(root: Path, out: Path, *extra: str) -> subprocess.Popen:
         [sys.executable, "-c", COMMAND, "prepare", "folder", *arguments, "--set", "pose.name=colour", *extra],
         env={**os.environ, "PYTHONPATH": str(HERE)},
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 
@@ -89,15 +89,17 @@ def test_ctrl_c_finishes_the_shard_and_says_how_to_go_on(world, tmp_path):
 
 def test_a_second_ctrl_c_stops_at_once_and_loses_only_the_shard(world, tmp_path):
     pictures, _ = world
-    process = start(pictures, tmp_path, "--shard-size", "40")
-    wait_for_parts(tmp_path, 1)
-    process.send_signal(signal.SIGINT)
-    while "Stopping" not in process.stderr.readline():  # two that come together would count as one
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    said = tmp_path / "said.txt"
+    with said.open("w") as stderr:
+        process = start(pictures, tmp_path, "--shard-size", "40", stderr=stderr)
+        wait_for_parts(tmp_path, 1)
+        process.send_signal(signal.SIGINT)
+        while "Stopping" not in said.read_text():  # two that come together would count as one
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in said.read_text()
     assert [file.parent.parent.name for file in (tmp_path / "work").glob("[pmc]*/*/part-*.parquet")] == ["pose"]
     assert not list(tmp_path.rglob("*.tmp-*"))
 
