@@ -17,6 +17,7 @@ from h2d.pipelines.parts import Tally
 
 LINE_EVERY_S: Final = 10.0
 RATE_OVER_S: Final = 60.0
+_STOPPING: Final = b"\nStopping: finishing the shards in flight. Ctrl-C again stops at once and loses only those.\n"
 
 
 class JobProgress:
@@ -116,9 +117,8 @@ class JobProgress:
         if self._interrupts > 1:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # A third one must not interrupt the cleaning up.
             raise KeyboardInterrupt
-        self._console.print(
-            "Stopping: finishing the shards in flight. Ctrl-C again stops at once and loses only those."
-        )
+        # Not through the console: the signal may have come while it was printing, or importing what it needs to print.
+        os.write(self._file.fileno(), _STOPPING)
 
 
 def _duration(seconds: float) -> str:
