@@ -72,6 +72,8 @@ class JobProgress:
 
     def pictures_worked(self, tally: Tally) -> None:
         """Count pictures."""
+        if self._interrupts > 1:  # Python drops an exception that a handler raises during garbage collection.
+            raise KeyboardInterrupt
         self._tally = self._tally + tally
         now, done = time.monotonic(), sum(self._tally.statuses.values())
         self._recent.append((now, done))
