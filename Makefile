@@ -1,13 +1,14 @@
-# Targets: install, test, lint, check, bench, prepare, lock, clean. `make help` says what each does.
+# `make help` lists the targets.
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 ROOT ?= data/hagrid
 OUT ?= manifests/hagrid
+DEMO ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-all lint check bench prepare lock clean
+.PHONY: help demo install test test-all lint check bench prepare lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +40,16 @@ check: lint test ## everything that a change must pass
 
 bench: install ## measure; each script prints ours, the bare loop and the ratio
 	@for script in bench/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+
+demo: install ## draw 40 people, prepare them, and say where to look: needs nothing downloaded
+	$(VENV)/bin/h2d synth hagrid --out $(DEMO)/pictures -n 40
+	$(VENV)/bin/h2d prepare hagrid --root $(DEMO)/pictures --out $(DEMO)/manifest
+	$(VENV)/bin/h2d manifest validate $(DEMO)/manifest --root $(DEMO)/pictures
+	@echo
+	@echo "Open in a browser:  $(abspath $(DEMO))/manifest/report.html"
+	@echo "One picture:        .venv/bin/h2d manifest show $(DEMO)/manifest ID --mask-steps"
+	@echo "Your own pictures:  .venv/bin/h2d prepare folder --root my/pictures --out manifests/mine"
+	@echo "HaGRID:             make prepare ROOT=path/to/hagrid OUT=manifests/hagrid"
 
 prepare: install ## set up and prepare a HaGRID folder: make prepare ROOT=path OUT=path
 	$(VENV)/bin/h2d prepare hagrid --root $(ROOT) --out $(OUT)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from h2d.cli import doctor, manifest, models, prepare, status
+from h2d.cli import doctor, manifest, models, prepare, status, synth
 from h2d.cli.console import errors
 from h2d.errors import JobError, UserError
 
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.add_typer(prepare.app, name="prepare")
 app.command(name="status")(status.status)
+app.command(name="synth")(synth.synth)
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.command(name="doctor")(doctor.doctor)

@@ -17,7 +17,7 @@ from h2d.pipelines.parts import Tally
 
 LINE_EVERY_S: Final = 10.0
 RATE_OVER_S: Final = 60.0
-_STOPPING: Final = b"\nStopping: finishing the shards in flight. Ctrl-C again stops at once and loses only those.\n"
+_STOPPING: Final = b"\nStopping: finishing what is in flight. Ctrl-C again stops at once and loses only that.\n"
 
 
 class JobProgress:

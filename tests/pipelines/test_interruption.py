@@ -80,7 +80,7 @@ def test_ctrl_c_finishes_the_shard_and_says_how_to_go_on(world, tmp_path):
     process.send_signal(signal.SIGINT)
     shown, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "finishing the shards in flight" in said
+    assert "finishing what is in flight" in said
     assert "the same command goes on from there" in shown
     assert not (tmp_path / "manifest.json").exists()
     assert run(pictures, tmp_path)[0] == 0
