@@ -1,6 +1,6 @@
 """Draws `docs/images/synth.png`: selfies, whole bodies and hands, as `h2d synth` draws them.
 
-    python examples/synth_contact_sheet.py [--out docs/images/synth.png] [--tile 200]
+python examples/synth_contact_sheet.py [--out docs/images/synth.png] [--tile 200]
 """
 
 import argparse

@@ -48,7 +48,7 @@ class Camera:
     size_hw: tuple[int, int]
 
     def project(self, world: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
-        """x and y in pixels (a pixel's centre is at +0.5) and depth in millimetres."""
+        """X and y in pixels (a pixel's centre is at +0.5) and depth in millimetres."""
         camera = world @ self.rotation.T + self.translation
         pixels = camera[:, :2] / camera[:, 2:] * np.array(self.focal) + np.array(self.principal)
         return np.concatenate([pixels, camera[:, 2:]], axis=1)
