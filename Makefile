@@ -56,7 +56,7 @@ prepare: install ## set up and prepare a HaGRID folder: make prepare ROOT=path O
 
 lock: ## resolve requirements.lock anew
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --extra annotate --extra dev \
-		--custom-compile-command "make lock" --no-emit-index-url pyproject.toml --output-file requirements.lock
+		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
 clean: ## delete the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

@@ -1,8 +1,8 @@
 """A scene and its drawing: what is drawn from a seed, what is rendered, and the labels that are exact.
 
 World coordinates are millimetres, x to the right of the picture, y down, z away from the camera, before the camera's
-own rotation and translation. Left and right are the person's own. A head's own frame has its origin in the head's middle,
-x to the person's left, y down, z to the back of the head. Axis legend: h w picture size, n points.
+own rotation and translation. Left and right are the person's own. A head's own frame has its origin in the middle of
+the head, x to the person's left, y down, z to the back. Axis legend: h w picture size, n points.
 """
 
 from collections.abc import Mapping
