@@ -11,7 +11,6 @@ Without --pictures, matplotlib's sample portrait is used, enlarged to 1080p for 
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import tempfile
@@ -29,6 +28,7 @@ from h2d.annotate.crops import CropConfig
 from h2d.annotate.keypoints.holistic import HolisticDetector
 from h2d.annotate.keypoints.quiet import quiet_native
 from h2d.images import decode_rgb, encode_jpeg, load_rgb, resize
+from h2d.machine import num_cores
 from h2d.pipelines.executors.ray import RayExecutor
 from h2d.pipelines.merge import MergeJob
 from h2d.pipelines.parts import Tally
@@ -103,7 +103,7 @@ def bare_loop(pictures: list[Path]) -> tuple[float, float]:
 
 def keypoints(folder: Path, count: int, rounds: int) -> dict[str, Any]:
     """P1."""
-    cores = len(os.sched_getaffinity(0))
+    cores = num_cores()
     files = sorted(folder.iterdir())[:count]
     ours, bare, cpu = [], [], []
     for _ in range(rounds):

@@ -14,7 +14,6 @@ IoU     GrabCut masks against exact masks, on plain and gradient and on cluttere
 import argparse
 import json
 import multiprocessing
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from h2d.annotate.base import FoundHand, HandView
 from h2d.annotate.crops import CropConfig, cut, plan_crops
 from h2d.annotate.keypoints.holistic import HolisticDetector
 from h2d.annotate.masks.grabcut import GrabCutSegmenter
+from h2d.machine import num_cores
 from h2d.pose.layouts import HANDS, SIDES, Side
 from h2d.pose.points import extent_xywh, present
 from h2d.synth.layouts.base import scene_seed
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="the table by gesture as Markdown")
     arguments = parser.parse_args()
     work = [(arguments.seed, index, arguments.size) for index in range(arguments.count)]
-    with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0)), _open) as pool:
+    with multiprocessing.get_context("spawn").Pool(num_cores(), _open) as pool:
         found = pool.map(look, work, chunksize=5)
     total = summary(found)
     by_gesture = defaultdict(list)

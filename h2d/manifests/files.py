@@ -74,10 +74,14 @@ def read_facts(path: Path) -> dict[str, Any]:
     if b"h2d" not in metadata:
         raise UserError(f"{path}: not written by h2d: its schema has no 'h2d' metadata")
     facts: dict[str, Any] = json.loads(metadata[b"h2d"])
-    version = str(facts.get("schema_version", "0"))
-    if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
-        raise UserError(f"{path}: schema version {version}, this h2d reads up to {SCHEMA_VERSION}: upgrade it")
+    refuse_newer(path, str(facts.get("schema_version", "0")))
     return facts
+
+
+def refuse_newer(path: Path, version: str) -> None:
+    """Raise `UserError` when a file's schema has a newer major version than this h2d reads."""
+    if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
+        raise UserError(f"{path}: schema version {version} is newer than {SCHEMA_VERSION}, which this is: upgrade h2d")
 
 
 def _leaf_columns(schema: pa.Schema) -> list[str]:

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32
 
 from h2d.errors import UserError
-from h2d.manifests.schema import SCHEMA_VERSION, TABLES
+from h2d.manifests.files import refuse_newer
+from h2d.manifests.schema import TABLES
 
 T = TypeVar("T")
 
@@ -197,11 +198,11 @@ def _read_manifest_file(root: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version, counts = str(facts["schema_version"]), facts["counts"]
         counted = {name: int(counts[name]) for name in ("indexed", *TABLES)}
-        major = int(version.split(".")[0])
+        refuse_newer(path, version)
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({type(error).__name__}: {error}): prepare the manifest again") from None
-    if major > int(SCHEMA_VERSION.split(".")[0]):
-        raise UserError(f"{path}: schema version {version} is newer than {SCHEMA_VERSION}, which this is: upgrade h2d")
     return {**facts, "counts": {**counts, **counted}}
 
 

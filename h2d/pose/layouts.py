@@ -21,7 +21,6 @@ HANDS: dict[Side, slice] = {"left": LEFT_HAND, "right": RIGHT_HAND}
 
 # Points of the body.
 NOSE = 0
-EARS: dict[Side, int] = {"left": 3, "right": 4}
 SHOULDERS: dict[Side, int] = {"left": 5, "right": 6}
 ELBOWS: dict[Side, int] = {"left": 7, "right": 8}
 WRISTS: dict[Side, int] = {"left": 9, "right": 10}

@@ -71,6 +71,15 @@ def scenes(count: int) -> dict[str, Scene]:
     return {f"picture-{number:03d}": Scene(hands=kinds[number % len(kinds)]) for number in range(count)}
 
 
+def tables(out: Path) -> dict[str, bytes]:
+    """Every published table file, byte for byte."""
+    return {
+        str(file.relative_to(out)): file.read_bytes()
+        for table in ("images", "hands", "rejects")
+        for file in sorted((out / table).rglob("*.parquet"))
+    }
+
+
 @config
 class ColourDetector:
     """Finds the coloured hands; raises on a picture whose corner pixel is pure green."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from colour_world import scenes, write_folder
+from colour_world import scenes, tables, write_folder
 
 HERE = Path(__file__).parent
 COMMAND = """
@@ -46,14 +46,6 @@ def run(root: Path, out: Path, *extra: str) -> tuple[int, str, str]:
     process = start(root, out, *extra)
     shown, said = process.communicate(timeout=120)
     return process.returncode, shown, said
-
-
-def tables(out: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(out)): file.read_bytes()
-        for table in ("images", "hands", "rejects")
-        for file in sorted((out / table).rglob("*.parquet"))
-    }
 
 
 def wait_for_parts(out: Path, count: int) -> None:

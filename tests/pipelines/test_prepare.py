@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from colour_world import Scene, draw, scenes, write_folder
+from colour_world import Scene, draw, scenes, tables, write_folder
 
 from h2d.errors import UserError
 from h2d.images import encode_jpeg
@@ -68,15 +68,6 @@ def pictures(tmp_path):
     cursed[:8, :8] = (0, 255, 0)
     (folder / "cursed.jpg").write_bytes(encode_jpeg(cursed))
     return folder
-
-
-def tables(out: Path) -> dict[str, bytes]:
-    """Every published table file, byte for byte."""
-    return {
-        str(file.relative_to(out)): file.read_bytes()
-        for table in ("images", "hands", "rejects")
-        for file in sorted((out / table).rglob("*.parquet"))
-    }
 
 
 def times(out: Path) -> dict[Path, int]:
