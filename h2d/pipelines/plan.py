@@ -22,8 +22,9 @@ from h2d.errors import UserError
 from h2d.manifests.files import write_json, write_parquet
 from h2d.pipelines.sources.base import Finding, Record, Source
 from h2d.pipelines.sources.selection import select
+from h2d.pose.layouts import SIDES
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 
 INDEX: Final = pa.schema(
     [
@@ -37,6 +38,9 @@ INDEX: Final = pa.schema(
         ("box_labels", pa.list_(pa.string())),
         ("box_landmarks", pa.list_(pa.list_(pa.float32()))),
         ("mask_path", pa.string()),
+        ("given_left", pa.list_(pa.float32())),
+        ("given_right", pa.list_(pa.float32())),
+        ("stated_size_hw", pa.list_(pa.int32())),
     ]
 )
 
@@ -216,11 +220,14 @@ def _digest(records: Iterable[Record]) -> str:
             record.gesture,
             record.subject,
             record.mask_path,
+            record.stated_size_hw,
         )
         digest.update(repr((words, record.box_labels)).encode())
         digest.update(np.ascontiguousarray(record.boxes_xywh).tobytes())
         for landmarks in record.box_landmarks:
             digest.update(b"-" if landmarks is None else np.ascontiguousarray(landmarks).tobytes())
+        for side in SIDES:
+            digest.update(record.hands[side].tobytes() if side in record.hands else b"-")
     return digest.hexdigest()
 
 
@@ -239,6 +246,11 @@ def _index_table(records: Sequence[Record]) -> pa.Table:
             for record in records
         ],
         "mask_path": [record.mask_path for record in records],
+        **{
+            f"given_{side}": [record.hands[side].ravel() if side in record.hands else None for record in records]
+            for side in SIDES
+        },
+        "stated_size_hw": [record.stated_size_hw for record in records],
     }
     return pa.table(columns, schema=INDEX)
 

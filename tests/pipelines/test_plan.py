@@ -66,14 +66,14 @@ def test_the_hash_notices_the_order():
 
 
 def test_a_damaged_plan_is_named(tmp_path):
-    (tmp_path / "plan.json").write_text('{"version": 1}')
+    (tmp_path / "plan.json").write_text('{"version": 2}')
     with pytest.raises(UserError, match=r"plan\.json: damaged plan .* --fresh"):
         read_plan(tmp_path)
 
 
 def test_a_newer_plan_is_refused(tmp_path):
     (tmp_path / "plan.json").write_text('{"version": 99}')
-    with pytest.raises(UserError, match="plan version 99, this h2d reads 1"):
+    with pytest.raises(UserError, match="plan version 99, this h2d reads 2"):
         read_plan(tmp_path)
 
 
