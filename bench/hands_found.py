@@ -37,8 +37,6 @@ def main() -> None:
             height, width = picture.shape[:2]
             fractions = np.asarray(record["boxes_xywh"], np.float32).reshape(-1, 4)
             boxes = fractions * np.array([width, height, width, height], np.float32)
-                [width, height, width, height], np.float32
-            )
             hands.append(len(detector.detect(picture, boxes).hands))
         detector.close()
         counts[name] = {"pictures": len(hands), "with_a_hand": sum(map(bool, hands)), "hands": sum(hands)}

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from h2d.pipelines.sources.base import Record
+from h2d.pose.layouts import SIDES
 
 INDEX: Final = pa.schema(
     [
@@ -29,6 +30,9 @@ INDEX: Final = pa.schema(
         ("box_labels", pa.list_(pa.string())),
         ("box_landmarks", pa.list_(pa.list_(pa.float32()))),
         ("mask_path", pa.string()),
+        ("given_left", pa.list_(pa.float32())),
+        ("given_right", pa.list_(pa.float32())),
+        ("stated_size_hw", pa.list_(pa.int32())),
     ]
 )
 
@@ -55,6 +59,11 @@ def index_table(records: Sequence[Record]) -> pa.Table:
             for record in records
         ],
         "mask_path": [record.mask_path for record in records],
+        **{
+            f"given_{side}": [record.hands[side].ravel() if side in record.hands else None for record in records]
+            for side in SIDES
+        },
+        "stated_size_hw": [record.stated_size_hw for record in records],
     }
     return pa.table(columns, schema=INDEX)
 
