@@ -9,13 +9,13 @@ Axis legend: h height, w width, n boxes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from h2d.manifests.io import Location
 from h2d.pose.layouts import NUM_POINTS, Side
 from h2d.pose.points import missing_points
 
@@ -80,7 +80,7 @@ class HandView:
 
     picture: UInt8[np.ndarray, "h w 3"]
     hands: Mapping[Side, Float32[np.ndarray, "21 3"]]
-    given_mask: Path | None = None
+    given_mask: Location | None = None
     """The dataset's own mask of the whole source picture, if it has one."""
     crop_box_xywh: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     """Where the crop lies, in pixels of the source picture."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from h2d.annotate.captions import CAPTIONERS
@@ -11,6 +10,7 @@ from h2d.annotate.keypoints import DETECTORS
 from h2d.annotate.masks import SEGMENTERS
 from h2d.config import config, validate_config
 from h2d.errors import UserError
+from h2d.manifests.io import GivenLocation
 from h2d.models import weights
 from h2d.pipelines.plan import SelectionConfig
 from h2d.pipelines.sources import SOURCES
@@ -86,9 +86,9 @@ class PrepareConfig:
 
     source: str
     """The dataset's name."""
-    root: Path
+    root: GivenLocation
     """The dataset's folder."""
-    out: Path
+    out: GivenLocation
     """The manifest's folder."""
     source_options: dict[str, Any] = field(default_factory=dict)
     """Fields of the dataset's reader: split, gestures ..."""

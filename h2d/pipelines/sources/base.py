@@ -6,13 +6,13 @@ Axis legend: n boxes.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
 from h2d.annotate.base import NOTHING_GIVEN, GivenHands
+from h2d.manifests.io import Location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ class Source(Protocol):
     name: ClassVar[str]
 
     @property
-    def root(self) -> Path:
+    def root(self) -> Location:
         """The dataset's folder."""
 
     def describe(self) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import Bool
 
 from h2d.annotate.base import HandMask, HandView, Segmenter
 from h2d.images import decode_rgb
+from h2d.manifests.io import Location, below
 from h2d.manifests.masks import project_mask
 from h2d.manifests.rle import encode_rle
 from h2d.manifests.schema import IMAGES, RLE
@@ -34,7 +34,7 @@ class MaskStage:
         ]
     )
 
-    root: Path
+    root: Location
     annotator: str
     segmenter: Segmenter
     needs_gpu: bool = False
@@ -69,7 +69,7 @@ class MaskStage:
         return HandView(
             picture=decode_rgb(crop["image"]),
             hands={side: np.asarray(crop[f"keypoints_{side}"], np.float32).reshape(-1, 3) for side in sides},
-            given_mask=self.root / row["mask_path"] if row["mask_path"] else None,
+            given_mask=below(self.root, row["mask_path"]) if row["mask_path"] else None,
             crop_box_xywh=(x, y, width, height),
         )
 
