@@ -91,7 +91,7 @@ def _same(one: pa.Array, other: pa.Array) -> Bool[np.ndarray, " n"]:
     if pa.types.is_fixed_size_list(one.type) and one.type == other.type:
         width = one.type.list_size
         values = [side.flatten().to_numpy(zero_copy_only=False).reshape(-1, width) for side in (one, other)]
-        return np.isclose(values[0], values[1], rtol=0, atol=0, equal_nan=True).all(axis=1)
+        return np.asarray(np.isclose(values[0], values[1], rtol=0, atol=0, equal_nan=True).all(axis=1))
     return np.array([repr(left) == repr(right) for left, right in zip(one.to_pylist(), other.to_pylist(), strict=True)])
 
 
