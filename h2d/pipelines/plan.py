@@ -23,7 +23,7 @@ from h2d.manifests.files import write_json, write_parquet
 from h2d.pipelines.sources.base import Finding, Record, Source
 from h2d.pipelines.sources.selection import select
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 
 INDEX: Final = pa.schema(
     [
@@ -37,6 +37,8 @@ INDEX: Final = pa.schema(
         ("box_labels", pa.list_(pa.string())),
         ("box_landmarks", pa.list_(pa.list_(pa.float32()))),
         ("mask_path", pa.string()),
+        ("pose_path", pa.string()),
+        ("original_caption", pa.string()),
     ]
 )
 
@@ -216,6 +218,8 @@ def _digest(records: Iterable[Record]) -> str:
             record.gesture,
             record.subject,
             record.mask_path,
+            record.pose_path,
+            record.original_caption,
         )
         digest.update(repr((words, record.box_labels)).encode())
         digest.update(np.ascontiguousarray(record.boxes_xywh).tobytes())
@@ -239,6 +243,8 @@ def _index_table(records: Sequence[Record]) -> pa.Table:
             for record in records
         ],
         "mask_path": [record.mask_path for record in records],
+        "pose_path": [record.pose_path for record in records],
+        "original_caption": [record.original_caption for record in records],
     }
     return pa.table(columns, schema=INDEX)
 
