@@ -89,6 +89,7 @@ _SHARED = (
         spelling=("--set",),
     ),
     _flag("fresh", "--fresh", "Delete what an earlier run made in --out, and start over."),
+    _flag("extend", "--extend", "Add the pictures that are new since the plan was made; what is done stays."),
     _flag("dry_run", "--dry-run", "Say what would be done; write nothing."),
     _flag("as_json", "--json", "Print the outcome as JSON."),
 )
@@ -150,7 +151,7 @@ def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> No
         return
     progress = JobProgress(quiet=flags["as_json"])
     with progress.watching():
-        outcome = prepare(choices, progress, fresh=flags["fresh"])
+        outcome = prepare(choices, progress, fresh=flags["fresh"], extend=flags["extend"])
     if flags["as_json"]:
         print_json({"out": outcome.out, "counts": outcome.counts, "did_nothing": outcome.did_nothing})
     else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from h2d.annotate.base import Detection, FoundHand
+from h2d.annotate.base import NOTHING_GIVEN, Detection, FoundHand, GivenHands
 from h2d.annotate.keypoints import hints
 from h2d.annotate.keypoints.checks import failed_checks
 from h2d.annotate.keypoints.graphs import Graphs, Person
@@ -79,8 +79,16 @@ class HolisticDetector:
         """The options alone: open graphs stay in their process."""
         return as_plain(self)
 
-    def detect(self, picture: UInt8[np.ndarray, "h w 3"], boxes_xywh: Float32[np.ndarray, "n 4"]) -> Detection:
-        """Find the most prominent person, then the hands that were missed; everything is in pixels of `picture`."""
+    def detect(
+        self,
+        picture: UInt8[np.ndarray, "h w 3"],
+        boxes_xywh: Float32[np.ndarray, "n 4"],
+        given: GivenHands = NOTHING_GIVEN,
+    ) -> Detection:
+        """Find the most prominent person, then the hands that were missed; everything is in pixels of `picture`.
+
+        The dataset's own hands are not looked at.
+        """
         graphs: Graphs | None = self.__dict__.get(_OPEN)
         assert graphs is not None, "not set up"
         height, width = picture.shape[:2]

@@ -144,7 +144,8 @@ def test_the_attacks_work_on_the_careless(tmp_path, monkeypatch):
 
 def test_stand_ins_cannot_be_changed_by_a_file():
     """BUILD may set attributes of whatever it is given; the next file must be read as if nothing had been tried."""
-    for name in (b"numpy\nndarray", b"numpy\ndtype", b"numpy.core.multiarray\nscalar", b"numpy.core.multiarray\n_reconstruct"):  # fmt: skip
+    multiarray = b"numpy.core.multiarray\n"
+    for name in (b"numpy\nndarray", b"numpy\ndtype", multiarray + b"scalar", multiarray + b"_reconstruct"):
         for state in (b"}X\x08\x00\x00\x00__call__Ns", b"N}X\x08\x00\x00\x00__call__Ns\x86"):
             with pytest.raises(PoseFileError):
                 decode_people(raw(b"c" + name + b"\n" + state + b"b."))

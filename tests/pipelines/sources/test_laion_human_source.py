@@ -21,7 +21,7 @@ from h2d.synth.layouts.base import scene_seed
 from h2d.synth.layouts.pose_npz import people_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "synth"))
-from fake_studio import STUDIO  # noqa: E402
+from fake_studio import STUDIO
 
 
 def listed(root, **choices):
