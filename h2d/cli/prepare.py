@@ -104,6 +104,18 @@ _HAGRID = (
 _FOLDER = (_pictures("split", str | None, "source_options.split", "Name of the split they form. Default: train."),)
 
 
+_LAION_HUMAN = (
+    _pictures("mapping", Path | None, "source_options.mapping", "The mapping file, if not mapping_file_training.json."),
+    _pictures("persons", int | None, "rules.persons", "People a picture must show; 0: any number. Default: 1."),
+    _pictures(
+        "min_hand_px",
+        int | None,
+        "rules.min_hand_px",
+        "Pixels of hand mask a picture must have, its shorter side at 512; 0: any. Default: 2500.",
+    ),
+)
+
+
 def _command(source: str, about: str, own: tuple[_Option, ...]) -> Callable[..., None]:
     """The command of one source."""
     where = (
@@ -194,6 +206,7 @@ def _tell_survey(found: "Survey", *, as_json: bool) -> None:
 
 for _source, _about, _own in (
     ("hagrid", "HaGRID v1, 2.0 or v2-1M, full size or 512 px, as downloaded.", _HAGRID),
+    ("laion-human", "LAION-Human as HumanSD hands it out, its pictures downloaded.", _LAION_HUMAN),
     ("folder", "Any folder of pictures.", _FOLDER),
 ):
     app.command(_source)(_command(_source, _about, _own))
