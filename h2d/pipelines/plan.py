@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.manifests.files import write_json, write_parquet
-from h2d.pipelines.sources.base import Finding, Record, Source
+from h2d.pipelines.sources.base import Finding, Record, SelectiveSource, Source
 from h2d.pipelines.sources.selection import select
 from h2d.pose.layouts import SIDES
 
@@ -40,6 +40,9 @@ INDEX: Final = pa.schema(
         ("mask_path", pa.string()),
         ("given_left", pa.list_(pa.float32())),
         ("given_right", pa.list_(pa.float32())),
+        ("mesh_left", pa.string()),
+        ("mesh_right", pa.string()),
+        ("camera", pa.list_(pa.float64())),
         ("stated_size_hw", pa.list_(pa.int32())),
     ]
 )
@@ -130,7 +133,12 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
     description = source.describe()
     records: list[Record] = []
     findings: list[Finding] = []
-    for item in source.records():
+    items = (
+        source.selected(limit=selection.limit, sample=selection.sample, seed=selection.seed)
+        if isinstance(source, SelectiveSource)
+        else source.records()
+    )
+    for item in items:
         if isinstance(item, Record):
             records.append(item)
         else:
@@ -221,6 +229,8 @@ def _digest(records: Iterable[Record]) -> str:
             record.subject,
             record.mask_path,
             record.stated_size_hw,
+            sorted(record.meshes.items()),
+            record.camera.numbers() if record.camera else None,
         )
         digest.update(repr((words, record.box_labels)).encode())
         digest.update(np.ascontiguousarray(record.boxes_xywh).tobytes())
@@ -250,6 +260,8 @@ def _index_table(records: Sequence[Record]) -> pa.Table:
             f"given_{side}": [record.hands[side].ravel() if side in record.hands else None for record in records]
             for side in SIDES
         },
+        **{f"mesh_{side}": [record.meshes.get(side) for record in records] for side in SIDES},
+        "camera": [record.camera.numbers() if record.camera else None for record in records],
         "stated_size_hw": [record.stated_size_hw for record in records],
     }
     return pa.table(columns, schema=INDEX)

@@ -2,5 +2,7 @@
 
 SOURCES = {
     "hagrid": "h2d.pipelines.sources.hagrid:HagridSource",
+    "interhand": "h2d.pipelines.sources.interhand:InterhandSource",
+    "reinterhand": "h2d.pipelines.sources.reinterhand:ReinterhandSource",
     "folder": "h2d.pipelines.sources.folder:FolderSource",
 }

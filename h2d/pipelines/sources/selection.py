@@ -1,10 +1,14 @@
-"""A part of a dataset: the first pictures, or a random sample with the dataset's own mix of gestures."""
+"""A part of a dataset: the first pictures, or a random sample with the dataset's own mix of gestures.
+
+Axis legend: n things to choose from, l levels of groups, k things of one group.
+"""
 
 from collections.abc import Hashable, Mapping, Sequence
-from itertools import groupby
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Int64
 
 from h2d.errors import UserError
 from h2d.pipelines.sources.base import Record
@@ -31,21 +35,32 @@ def _by_id(record: Record) -> tuple[str, str]:
     return record.split, record.id
 
 
-def _by_gesture(record: Record) -> str:
-    return record.gesture or ""
-
-
 def _drawn(records: Sequence[Record], count: int, random: np.random.Generator) -> list[Record]:
-    drawn: list[Record] = []
-    splits = {split: list(group) for split, group in groupby(records, key=lambda record: record.split)}
-    per_split = shares({split: len(group) for split, group in splits.items()}, count, random)
-    for split, in_split in splits.items():
-        ordered = sorted(in_split, key=_by_gesture)  # stable: by id within a gesture
-        gestures = {gesture: list(group) for gesture, group in groupby(ordered, key=_by_gesture)}
-        per_gesture = shares({gesture: len(group) for gesture, group in gestures.items()}, per_split[split], random)
-        for gesture, group in gestures.items():
-            drawn += [group[index] for index in random.permutation(len(group))[: per_gesture[gesture]]]
-    return drawn
+    names = ([record.split for record in records], [record.gesture or "" for record in records])
+    levels = np.stack([np.unique(level, return_inverse=True)[1] for level in names], axis=1)
+    return [records[index] for index in draw(levels, count, random).tolist()]
+
+
+def draw(levels: Int64[np.ndarray, "n l"], count: int, random: np.random.Generator) -> Int64[np.ndarray, " count"]:
+    """Which of n things, given in order, make a sample of `count`.
+
+    Things with one number in the first column form a group that gets its share of the sample, those with one number in
+    the second a group within it, and so on; in the last groups chance decides.
+    """
+    order = np.lexsort(levels.T[::-1])  # stable: by the order given within a group
+    chosen: list[Int64[np.ndarray, " k"]] = [np.zeros(0, np.int64)]
+    groups = [(0, len(order), 0, count)]
+    while groups:
+        start, stop, level, wanted = groups.pop()
+        if level == levels.shape[1]:
+            chosen.append(start + random.permutation(stop - start)[:wanted])
+            continue
+        changes = np.flatnonzero(np.diff(levels[order[start:stop], level])) + 1
+        edges = [start, *(start + changes).tolist(), stop]
+        inner = list(pairwise(edges))
+        per_group = shares({group: group[1] - group[0] for group in inner}, wanted, random)
+        groups += [(*group, level + 1, per_group[group]) for group in reversed(inner) if per_group[group]]
+    return np.asarray(order[np.concatenate(chosen)], np.int64)
 
 
 def shares(sizes: Mapping[Key, int], count: int, random: np.random.Generator) -> dict[Key, int]:

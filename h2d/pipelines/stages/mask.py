@@ -15,6 +15,7 @@ from h2d.manifests.masks import project_mask
 from h2d.manifests.rle import encode_rle
 from h2d.manifests.schema import IMAGES, RLE
 from h2d.pipelines.stages.base import Row
+from h2d.pose.camera import camera_of
 from h2d.pose.layouts import SIDES, Side
 
 
@@ -71,6 +72,9 @@ class MaskStage:
             hands={side: np.asarray(crop[f"keypoints_{side}"], np.float32).reshape(-1, 3) for side in sides},
             given_mask=self.root / row["mask_path"] if row["mask_path"] else None,
             crop_box_xywh=(x, y, width, height),
+            source_size_hw=(row["pose"]["source_height"], row["pose"]["source_width"]),
+            meshes={side: self.root / row[f"mesh_{side}"] for side in SIDES if row[f"mesh_{side}"]},
+            camera=camera_of(row["camera"]) if row["camera"] else None,
         )
 
     def _columns(self, row: Row, answers: Sequence[Mapping[Side, HandMask]]) -> dict[str, Any]:
