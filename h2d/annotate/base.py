@@ -81,6 +81,8 @@ class HandView:
 
     picture: UInt8[np.ndarray, "h w 3"]
     hands: Mapping[Side, Float32[np.ndarray, "21 3"]]
+    others: Mapping[Side, Float32[np.ndarray, "21 3"]] = field(default_factory=dict)
+    """Hands of the picture that want no mask here, though a part of them may be seen."""
     given_mask: Path | None = None
     """The dataset's own mask of the whole source picture, if it has one."""
     crop_box_xywh: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)

@@ -110,7 +110,7 @@ def _segment_view(view: HandView) -> dict[Side, HandMask]:
         sizes = (f"{size[1]} x {size[0]}" for size in (whole.shape, view.source_size_hw or ()))
         raise MaskSizeError(f"{view.given_mask}: the mask and its picture differ in size: {' and '.join(sizes)} pixels")
     mask = cut_mask(whole, view.crop_box_xywh, size_hw)
-    shares = nearer_hand(view.hands, size_hw)
+    shares = nearer_hand({**view.hands, **view.others}, size_hw)
     return {side: _judged(mask & shares[side], points) for side, points in view.hands.items()}
 
 
