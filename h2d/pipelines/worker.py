@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from h2d.errors import JobError, UserError
 from h2d.images import DecodeError
-from h2d.manifests.files import write_parquet
-from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally
+from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, write_part
 from h2d.pipelines.plan import Shard, read_index
 from h2d.pipelines.stages.base import Row, Stage
 from h2d.pose.points import missing_points
@@ -112,8 +111,7 @@ class StageJob:
             results.extend(done)
             on_pictures(_tally(done))
         schema = pa.schema([*STATUS_COLUMNS, *self.stage.schema])
-        write_parquet(self._part(shard), _table(results, schema))
-        return _tally(results)
+        return write_part(self._part(shard), _table(results, schema), shard)
 
     def _part(self, shard: Shard) -> Path:
         return part_folder(self.work, self.stage.name, self.fingerprint) / shard.file_name

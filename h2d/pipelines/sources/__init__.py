@@ -5,4 +5,5 @@ SOURCES = {
     "interhand": "h2d.pipelines.sources.interhand:InterhandSource",
     "reinterhand": "h2d.pipelines.sources.reinterhand:ReinterhandSource",
     "folder": "h2d.pipelines.sources.folder:FolderSource",
+    "laion-human": "h2d.pipelines.sources.laion_human:LaionHumanSource",
 }

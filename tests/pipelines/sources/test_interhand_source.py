@@ -46,6 +46,10 @@ def listed(root, **options):
     return [item for item in found if isinstance(item, Record)], [item for item in found if isinstance(item, Finding)]
 
 
+def selected_ids(source, selection, shard_size):
+    return [name for block in list_source(source, selection, shard_size).blocks() for name in block["id"].to_pylist()]
+
+
 def test_what_is_drawn_comes_back_with_its_exact_labels(easy, tmp_path):
     records, findings = listed(easy)
     assert findings == []
@@ -189,7 +193,7 @@ def test_damaged_labels_are_one_line_that_names_the_file(own, part):
 def test_a_sample_is_spread_over_splits_captures_sequences_and_cameras(easy, count):
     def ids(seed):
         source = InterhandSource(root=easy)
-        return [record.id for record in list_source(source, SelectionConfig(sample=count, seed=seed), 512).records]
+        return selected_ids(source, SelectionConfig(sample=count, seed=seed), 512)
 
     assert len(ids(1)) == count
     assert ids(1) == ids(1) != ids(2)
@@ -202,9 +206,7 @@ def test_a_sample_is_spread_over_splits_captures_sequences_and_cameras(easy, cou
 
 def test_the_first_ones_are_those_of_the_whole_list(easy):
     def ids(**selection):
-        return [
-            record.id for record in list_source(InterhandSource(root=easy), SelectionConfig(**selection), 9).records
-        ]
+        return selected_ids(InterhandSource(root=easy), SelectionConfig(**selection), 9)
 
     assert ids(limit=11) == ids()[:11]
 

@@ -75,6 +75,10 @@ def assert_like_drawn(records, tmp_path, root):
     assert not by_path
 
 
+def selected_ids(source, selection, shard_size):
+    return [name for block in list_source(source, selection, shard_size).blocks() for name in block["id"].to_pylist()]
+
+
 def test_what_is_drawn_comes_back_with_its_exact_labels(easy, tmp_path):
     records, findings = listed(easy)
     assert findings == []
@@ -179,7 +183,7 @@ def test_meshes_come_with_their_camera(own):
 
 def test_samples_and_choices(easy):
     def ids(**selection):
-        return [r.id for r in list_source(ReinterhandSource(root=easy), SelectionConfig(**selection), 9).records]
+        return selected_ids(ReinterhandSource(root=easy), SelectionConfig(**selection), 9)
 
     assert ids(limit=11) == ids()[:11]
     assert len(ids(sample=12, seed=1)) == 12
