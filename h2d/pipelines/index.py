@@ -30,8 +30,13 @@ INDEX: Final = pa.schema(
         ("box_labels", pa.list_(pa.string())),
         ("box_landmarks", pa.list_(pa.list_(pa.float32()))),
         ("mask_path", pa.string()),
+        ("pose_path", pa.string()),
+        ("original_caption", pa.string()),
         ("given_left", pa.list_(pa.float32())),
         ("given_right", pa.list_(pa.float32())),
+        ("mesh_left", pa.string()),
+        ("mesh_right", pa.string()),
+        ("camera", pa.list_(pa.float64())),
         ("stated_size_hw", pa.list_(pa.int32())),
     ]
 )
@@ -59,10 +64,14 @@ def index_table(records: Sequence[Record]) -> pa.Table:
             for record in records
         ],
         "mask_path": [record.mask_path for record in records],
+        "pose_path": [record.pose_path for record in records],
+        "original_caption": [record.original_caption for record in records],
         **{
             f"given_{side}": [record.hands[side].ravel() if side in record.hands else None for record in records]
             for side in SIDES
         },
+        **{f"mesh_{side}": [record.meshes.get(side) for record in records] for side in SIDES},
+        "camera": [record.camera.numbers() if record.camera else None for record in records],
         "stated_size_hw": [record.stated_size_hw for record in records],
     }
     return pa.table(columns, schema=INDEX)

@@ -24,7 +24,7 @@ from h2d.pipelines.stages.base import Row
 from h2d.pipelines.worker import OnPictures, joined_rows
 from h2d.pose.layouts import SIDES
 
-MERGE_VERSION: Final = 1
+MERGE_VERSION: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +217,7 @@ def _image(row: Row, source: str) -> dict[str, Any]:
         "gesture": row["gesture"],
         "subject": row["subject"],
         "gesture_box_labels": row["box_labels"],
+        "original_caption": row["original_caption"],
         "image": {"bytes": pose["picture"], "path": f"{row['id'].replace('/', '_')}.{extension}"},
     }
 

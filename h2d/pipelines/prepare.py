@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from h2d.errors import JobError
+from h2d.errors import JobError, UserError
 from h2d.machine import num_cores
 from h2d.manifests.card import write_card
 from h2d.manifests.files import write_json
@@ -25,7 +25,7 @@ from h2d.pipelines.executors.base import Executor, Watch
 from h2d.pipelines.lock import locked
 from h2d.pipelines.merge import MERGE_VERSION, MergeJob, is_published, publish
 from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
-from h2d.pipelines.plan import Plan, Shard, list_source, open_plan
+from h2d.pipelines.plan import Listing, Plan, Shard, list_source, open_plan
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.worker import Job, StageJob
 from h2d.registry import resolve
@@ -85,6 +85,7 @@ def survey(choices: PrepareConfig) -> Survey:
     source = build_source(choices)
     stages = build_stages(choices)
     listing = list_source(source, choices.selection, choices.run.shard_size)
+    _refuse_absent_masks(stages, listing)
     return Survey(
         description=listing.description,
         num_pictures=listing.num_pictures,
@@ -102,6 +103,7 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend
     source = build_source(choices)
     stages = build_stages(choices)
     listing = list_source(source, choices.selection, choices.run.shard_size)
+    _refuse_absent_masks(stages, listing)
     work = choices.out / "work"
     with locked(choices.out):
         if fresh:
@@ -132,6 +134,22 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend
             write_report(choices.out, source_root=source.root)
     manifest = json.loads((choices.out / "manifest.json").read_text())
     return replace(outcome, counts=manifest["counts"], reject_reasons=manifest["reject_reasons"], did_nothing=done)
+
+
+def _refuse_absent_masks(stages: Sequence[Stage], listing: Listing) -> None:
+    """Raise `UserError` when masks or meshes are to be read and no picture has any."""
+    annotator = next((stage.annotator for stage in stages if stage.name == "mask"), None)
+    if annotator == "given" and not listing.has_masks:
+        tried = "; ".join(f.name for f in listing.findings if f.kind in ("folder_without_masks", "missing_mask"))
+        raise UserError(
+            f"--mask given: {listing.description} has no masks{f' ({tried})' if tried else ''}: choose --mask sam, "
+            "--mask grabcut, or --mask mano where the dataset has mano_fits/meshes"
+        )
+    if annotator == "mano" and not listing.has_meshes:
+        raise UserError(
+            f"--mask mano: {listing.description} has no meshes (mano_fits/meshes/<frame>_<side>.ply): choose --mask "
+            "given, sam or grabcut"
+        )
 
 
 def _names(stages: Sequence[Stage]) -> tuple[str, ...]:

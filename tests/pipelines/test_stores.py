@@ -180,6 +180,11 @@ def test_prepared_within_a_store_the_tables_are_those_of_a_disk(memory, tmp_path
     assert prepare(choices, Watching(), extend=True).counts["indexed"] == 20
 
 
+def test_a_dataset_that_is_read_from_disks_only_says_so(memory, tmp_path):
+    with pytest.raises(UserError, match="memory://store: laion-human is read from a disk only"):
+        prepare(replace(choices_for(tmp_path), root=memory, source="laion-human"), Watching())
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Drawn pictures and what they become on a disk."""

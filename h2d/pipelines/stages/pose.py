@@ -20,7 +20,7 @@ from h2d.images import decode_rgb, encode_jpeg
 from h2d.machine import keep_freed_memory
 from h2d.manifests.io import Location, below
 from h2d.manifests.schema import BOX, IMAGES, POINTS_21
-from h2d.pipelines.stages.base import Row
+from h2d.pipelines.stages.base import Row, refusal
 from h2d.pipelines.working_picture import PictureConfig, working_picture
 from h2d.pose.layouts import SIDES
 from h2d.pose.points import extent_xywh, missing_points, moved
@@ -41,8 +41,7 @@ class PoseStage:
     """Reads each original once: keypoints, working picture, hand crops from the original's pixels."""
 
     name: ClassVar[str] = "pose"
-    version: ClassVar[int] = 2
-    reads: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 3
     schema: ClassVar[pa.Schema] = pa.schema(
         [
             *(
@@ -67,6 +66,9 @@ class PoseStage:
     detector: KeypointDetector
     pictures: PictureConfig
     crops: CropConfig
+    reads: tuple[str, ...] = ()
+    persons: int = 0
+    """How many people the picture must show; 0: any number."""
 
     def identity(self) -> Mapping[str, Any]:
         """The detector's, and how pictures and crops are kept."""
@@ -75,6 +77,7 @@ class PoseStage:
             "pictures": as_plain(self.pictures),
             "crops": as_plain(self.crops),
             "opencv": cv2.__version__,
+            **({"persons": self.persons} if self.persons else {}),
         }
 
     def setup(self) -> None:
@@ -99,6 +102,8 @@ class PoseStage:
             [width, height, width, height], np.float32
         )
         found = self.detector.detect(picture, boxes, _given_hands(row))
+        if self.persons and found.num_persons and found.num_persons != self.persons:
+            return refusal("persons_in_picture", f"{found.num_persons} people found, {self.persons} wanted")
         if row["stated_size_hw"] not in (None, [height, width]):
             found = _with_check(found, "other_size_stated")
         crops = plan_crops(found.hands, (height, width), self.crops)
