@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 Row = Mapping[str, Any]
-"""One row of a manifest's table, only the stage's columns: `image` as its encoded bytes, points as float32 arrays (p, 3),
+"""One row of a manifest's table, only the stage's columns: `image` as encoded bytes, points as float32 arrays (p, 3),
 boxes as (4,), all else as plain values (a mask is `{"size": ..., "counts": ...}`)."""
 
 Example = dict[str, Tensor]
