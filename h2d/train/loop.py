@@ -7,7 +7,6 @@ weights, their average, the optimizer's state and the number of the step.
 import json
 import logging
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -162,7 +161,8 @@ class _Run:
 
     @property
     def _device(self) -> torch.device:
-        return self._accelerator.device
+        device: torch.device = self._accelerator.device
+        return device
 
     def _build(self) -> Networks:
         speed = self._config.speed
@@ -171,12 +171,15 @@ class _Run:
             self._loaded = load_weights(self._plan.resume, networks.trained)
         networks.frozen.requires_grad_(False).eval()
         dtype = torch.bfloat16 if self._accelerator.mixed_precision == "bf16" else torch.float32
-        layout = torch.channels_last if speed.channels_last else torch.preserve_format
-        networks.trained.to(device=self._device, memory_format=layout)
-        networks.frozen.to(device=self._device, dtype=dtype, memory_format=layout)
+        networks.trained.to(device=self._device)
+        networks.frozen.to(device=self._device, dtype=dtype)
+        if speed.channels_last:
+            networks.trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            networks.frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for network in networks.trained.values():
-            if speed.gradient_checkpointing and hasattr(network, "enable_gradient_checkpointing"):
-                network.enable_gradient_checkpointing()
+            enable = getattr(network, "enable_gradient_checkpointing", None)
+            if speed.gradient_checkpointing and callable(enable):
+                enable()
             if speed.compile:
                 network.compile()
         return networks
@@ -353,8 +356,3 @@ def _cut_log(path: Path, step: int) -> None:
             line for line in path.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step
         ]
         path.write_text("".join(f"{line}\n" for line in lines))
-
-
-def default_out(stage: str) -> Path:
-    """`runs/<stage>`."""
-    return Path(os.curdir) / "runs" / stage
