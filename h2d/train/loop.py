@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -39,6 +39,7 @@ LEVELS = (100, 300, 500, 700, 900)
 """Timesteps at which the validation loss is measured."""
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Who follows a run."""
 
