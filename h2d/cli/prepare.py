@@ -80,6 +80,8 @@ _SHARED = (
     _running("executor", str | None, "run.executor", "auto, inline (this process) or ray. Default: auto."),
     _running("workers", int | None, "run.workers", "Processes. Default: one per core."),
     _running("address", str | None, "run.address", "A running Ray cluster that sees the same files."),
+    _running("gpus", float | None, "run.gpus", "GPUs per worker of a GPU stage; 0.5: two share one. Default: 1."),
+    _running("timeout", float | None, "run.timeout", "Seconds for a picture. Default: 20 x the median, 300 at least."),
     _running("config", Path | None, "", "YAML file of options; the command line goes before it."),
     _Option(
         "overrides",

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from h2d.errors import JobError
 from h2d.manifests.files import TEMPORARY, write_json, write_parquet
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
+from h2d.pipelines.attempts import Care, OnBegin
 from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Plan, Shard
 from h2d.pipelines.stages.base import Row
@@ -63,8 +64,9 @@ class MergeJob:
     def close(self) -> None:
         """Nothing to give back."""
 
-    def run(self, shard: Shard, on_pictures: OnPictures) -> Tally:
+    def run(self, shard: Shard, on_pictures: OnPictures, on_begin: OnBegin, care: Care) -> Tally:
         """Write the shard's rows of each table, then its marker."""
+        del on_begin, care  # no annotator is at work here
         rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
         for row in joined_rows(self.work, shard, self.inputs):
             reject = self._reject(row)

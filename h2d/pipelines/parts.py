@@ -27,6 +27,8 @@ STATUS_COLUMNS: Final = [
 ]
 """At the head of every part: ok, or why not. "blocked" means that an earlier stage has no result for the picture."""
 
+_NAME: Final = b"h2d_part"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tally:
@@ -51,11 +53,27 @@ def part_folder(work: Path, stage: str, stage_fingerprint: str) -> Path:
 
 
 def is_done(file: Path, shard: Shard) -> bool:
-    """Whether the part is there, whole, and has one row per picture of its shard."""
+    """Whether the part is there, whole, says that it is this one, and has one row per picture of its shard."""
     try:
-        return bool(pq.read_metadata(file).num_rows == shard.num_pictures)
+        footer = pq.read_metadata(file)
     except (FileNotFoundError, pa.ArrowInvalid):
         return False
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return False  # Arrow's way to say that a footer makes no sense
+    name = (footer.metadata or {}).get(_NAME)
+    return bool(footer.num_rows == shard.num_pictures and name == _part_name(file.parent.name, shard))
+
+
+def part_schema(columns: pa.Schema, stage_fingerprint: str, shard: Shard) -> pa.Schema:
+    """The schema of a stage's part: status, the stage's columns, and which part it is."""
+    name = {_NAME: _part_name(stage_fingerprint, shard)}
+    return pa.schema([*STATUS_COLUMNS, *columns], metadata=name)
+
+
+def _part_name(stage_fingerprint: str, shard: Shard) -> bytes:
+    return f"{stage_fingerprint}/{shard.number}".encode()
 
 
 def read_tally(file: Path) -> Tally:
@@ -65,6 +83,11 @@ def read_tally(file: Path) -> Tally:
         statuses=Counter(table["status"].to_pylist()),
         reasons=Counter(reason for reason in table["reason"].to_pylist() if reason is not None),
     )
+
+
+def set_aside(part: Path) -> Path:
+    """Where a part waits whose failures are tried once more: its good rows are taken over into the next one."""
+    return part.with_name(f"retry-{part.name}")
 
 
 def remove_leftovers(folder: Path) -> int:
