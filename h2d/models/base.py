@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from h2d.errors import UserError
 
 
@@ -22,7 +24,7 @@ def load_unet(base: Path) -> Any:
 
     check_base(base)
     if base.is_dir():
-        return UNet2DConditionModel.from_pretrained(_part(base, "unet"), use_safetensors=True)
+        return UNet2DConditionModel.from_pretrained(**_stored(_part(base, "unet")))
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     state = _state(base)
@@ -40,7 +42,7 @@ def load_vae(base: Path) -> Any:
 
     check_base(base)
     if base.is_dir():
-        return AutoencoderKL.from_pretrained(_part(base, "vae"), use_safetensors=True)
+        return AutoencoderKL.from_pretrained(**_stored(_part(base, "vae")))
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
     vae = AutoencoderKL(
@@ -58,7 +60,7 @@ def load_text_encoder(base: Path) -> Any:
     """CLIP's text encoder in float32; a single file does not carry it in a form that is read here."""
     from transformers import CLIPTextModel
 
-    return CLIPTextModel.from_pretrained(_text_part(base, "text_encoder"), use_safetensors=True)
+    return CLIPTextModel.from_pretrained(**_stored(_text_part(base, "text_encoder")))
 
 
 def load_tokenizer(base: Path) -> Any:
@@ -91,6 +93,15 @@ def _part(base: Path, name: str) -> Path:
     if not any(folder.glob("*.safetensors")) and any(folder.glob("*.bin")):
         raise UserError(f"{folder}: pickled weights can run code when they are read: convert them to .safetensors")
     return folder
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """What `from_pretrained` is told: some checkpoints are published in half precision only, by another name."""
+    half_only = any(folder.glob("*.fp16.safetensors")) and not any(
+        not file.name.endswith(".fp16.safetensors") for file in folder.glob("*.safetensors")
+    )
+    variant = {"variant": "fp16"} if half_only else {}
+    return {"pretrained_model_name_or_path": folder, "use_safetensors": True, "torch_dtype": torch.float32, **variant}
 
 
 def _state(file: Path) -> dict[str, Any]:

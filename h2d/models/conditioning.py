@@ -40,7 +40,7 @@ def finger_heatmaps(
     `sigma_px` is given for 512 pixels and scales with the picture.
     """
     factor = size_px // latent_size
-    assert factor * latent_size == size_px and factor % 2 == 0, (size_px, latent_size)
+    assert size_px % (2 * latent_size) == 0, (size_px, latent_size)
     cells = torch.arange(latent_size, device=hands.device, dtype=torch.float32) * factor + factor / 2
     centres = torch.stack((cells - 0.5, cells + 0.5), dim=1).flatten()
     sigma = sigma_px * size_px / _REFERENCE_PX

@@ -1,7 +1,7 @@
 """The paper's equations of noise, blending and loss, over diffusers' schedulers.
 
-Legend: x_0 latent of the picture, x_c latent of the canvas, x_t noisy latent at timestep t, eps noise, m mask of the kept
-hand (1 = hand). Axis legend: b batch, c channels, l k latent size, h w picture size.
+Legend: x_0 latent of the picture, x_c latent of the canvas, x_t noisy latent at timestep t, eps noise, m mask of the
+kept hand (1 = hand). Axis legend: b batch, c channels, l k latent size, h w picture size.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -41,9 +41,7 @@ def blend(
     return m * x_c + (1 - m) * x_t
 
 
-def noise_loss(
-    predicted: Float[Tensor, "b c l k"], wanted: Float[Tensor, "b c l k"]
-) -> Float[Tensor, "b"]:
+def noise_loss(predicted: Float[Tensor, "b c l k"], wanted: Float[Tensor, "b c l k"]) -> Float[Tensor, "b"]:
     """L_LDM of each sample."""
     return functional.mse_loss(predicted.float(), wanted.float(), reduction="none").mean(dim=(1, 2, 3))
 

@@ -90,7 +90,8 @@ def widen_conv_in(unet: UNet2DConditionModel, in_channels: int, *, init: Init, r
     with torch.no_grad():
         _draw(new.weight, init, random)
         new.weight[:, : old.in_channels] = old.weight
-        assert new.bias is not None and old.bias is not None
+        assert new.bias is not None
+        assert old.bias is not None
         new.bias.copy_(old.bias)
     unet.conv_in = new.to(old.weight.dtype)
     unet.register_to_config(in_channels=in_channels)

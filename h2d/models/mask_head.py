@@ -1,7 +1,8 @@
 """The branch that predicts the hand's mask beside the noise (III-B).
 
 The paper asks for four doublings of the U-Net's last features and an output of the picture's size; at 64 x 64 cells
-of 8 pixels these exclude each other. The three readings are switches. Axis legend: b batch, c channels, l k latent size.
+of 8 pixels these exclude each other. The three readings are switches.
+Axis legend: b batch, c channels, l k latent size, h w picture size.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class MaskHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
     Gives a value a pixel, trained towards 0 and 1 by mean square error; nothing keeps it in that range.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         *,

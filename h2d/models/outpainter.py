@@ -4,7 +4,7 @@ Axis legend: b batch, l k latent size, h w picture size, t text tokens, d text w
 """
 
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
@@ -84,7 +84,7 @@ def load_controlnet(folder: Path, *, control_mask: bool = False) -> ControlNetMo
     check_base(folder)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no ControlNet in diffusers' format: config.json is missing")
-    controlnet: Any = ControlNetModel.from_pretrained(folder, use_safetensors=True)
+    controlnet: ControlNetModel = ControlNetModel.from_pretrained(folder, use_safetensors=True)
     if control_mask and controlnet.config["conditioning_channels"] == 3:
         embedding = controlnet.controlnet_cond_embedding
         old = embedding.conv_in
