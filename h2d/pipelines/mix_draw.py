@@ -110,7 +110,7 @@ class DrawnPart:
     available: dict[str, int]
     """Candidates by gesture; "" where there is none."""
     rows: pd.DataFrame
-    """What was drawn, in the manifest's order: `id` of the picture, `hand_id` of its crop, `gesture`, `subject`."""
+    """What was drawn, in the manifest's order; among its columns `id` of the picture, `hand_id` of its crop, `gesture`, `subject`."""
 
 
 def draw(choices: MixConfig) -> list[DrawnPart]:
@@ -191,7 +191,8 @@ def _drawn(free: pd.DataFrame, count: int, random: np.random.Generator) -> pd.Da
     groups = {str(gesture): rows for gesture, rows in free.groupby("gesture", sort=True)}
     quotas = shares({gesture: len(rows) for gesture, rows in groups.items()}, count, random)
     chosen = [rows.iloc[random.permutation(len(rows))[: quotas[gesture]]] for gesture, rows in groups.items()]
-    return pd.concat(chosen).sort_values("order", ignore_index=True).loc[:, ["id", "hand_id", "gesture", "subject"]]
+    rows: pd.DataFrame = pd.concat(chosen).sort_values("order", ignore_index=True)
+    return rows
 
 
 def describe(parts: Sequence[DrawnPart]) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,10 +93,11 @@ def test_the_gestures_are_kept_by_largest_remainder(sources, tmp_path, count):
     for gesture, available in drawn.available.items():
         exact = count * available / drawn.candidates
         assert abs(got.get(gesture, 0) - exact) < 1
-    remainders = {name: count * number / drawn.candidates % 1 for name, number in drawn.available.items()}
-    up = [remainders[name] for name, number in drawn.available.items() if got.get(name, 0) > count * number / drawn.candidates]  # fmt: skip # noqa: E501
-    down = [remainders[name] for name, number in drawn.available.items() if got.get(name, 0) < count * number / drawn.candidates]  # fmt: skip # noqa: E501
-    assert not up or not down or min(up) >= max(down)
+    up, down = [], []
+    for gesture, available in drawn.available.items():
+        quota, remainder = divmod(count * available, drawn.candidates)
+        (up if got.get(gesture, 0) > quota else down).append(remainder)
+    assert min(up, default=drawn.candidates) >= max(down, default=0)
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not(sources, tmp_path):
@@ -123,20 +123,9 @@ def test_nobody_is_in_two_splits(sources, tmp_path):
 
 
 def test_the_same_picture_is_drawn_once_and_named(sources, tmp_path):
-    most = (
-        len(draw(choices_for(tmp_path / "x", (sources["one"], {"count": 1})))[0].rows)
-        and survey(choices_for(tmp_path / "x", (sources["one"], {"count": 1})))[0]["candidates"]
-    )
+    most = survey(choices_for(tmp_path / "x", (sources["one"], {"count": 1})))[0]["candidates"]
     with pytest.raises(UserError, match=rf"again \(train\): 1 wanted, 0 to draw from.*, {most} the same picture as"):
-        draw(choices_for(tmp_path / "mix", (sources["one"], {"count": 9}), (sources["again"], {"count": 1})))
-    # An original that stands in val is val's alone, whatever the order of the parts.
-    for path in (sources["again"] / "images").rglob("*.parquet"):
-        assert pq.read_table(path)["source_sha256"].null_count == 0
-    done = mix(
-        choices_for(tmp_path / "mix", (sources["one"], {"count": 9}), (sources["two"], {"count": 5, "split": "val"}))
-    )
-    assert Manifest(done.out).unmatched.num_rows == 0
-    assert not pictures(done.out)["source_sha256"].duplicated().any()
+        mix(choices_for(tmp_path / "mix", (sources["one"], {"count": 9}), (sources["again"], {"count": 1})))
 
 
 def test_repeats_are_named_in_the_manifest(sources, tmp_path):
@@ -203,9 +192,6 @@ def test_a_stopped_mix_goes_on_and_a_finished_one_does_nothing(sources, tmp_path
     files = sorted(path.relative_to(whole) for path in whole.rglob("part-*.parquet"))
     assert len(written) == len(files) - 5 + 1  # and `unmatched.parquet`
     for path in files:
-        assert pq.read_table(choices.out / path).equals(pq.read_table(whole / path)) or "keypoints" in str(
-            pq.read_schema(whole / path)
-        )
         assert (choices.out / path).read_bytes() == (whole / path).read_bytes()
     assert max(pq.read_metadata(path).num_rows for path in whole.rglob("part-*.parquet")) <= 4
     again = mix(choices)
@@ -256,4 +242,3 @@ def test_the_page_shows_what_was_mixed(sources, tmp_path):
             row = pd.Series(re.findall(rf"{gesture} (\d+) ([\d.]+) % (\d+) ([\d.]+) %", words))
             assert str(count) in {found[2] for found in row}
     assert not re.search(r"(https?:)?//[a-z]", re.sub(r"base64,[^\"]+", "", page))
-    assert np.isfinite(len(page))
