@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from h2d.annotate.captions import CAPTIONERS
 from h2d.annotate.crops import CropConfig
@@ -25,6 +25,12 @@ from h2d.pipelines.working_picture import PictureConfig
 from h2d.registry import resolve
 
 SAM_WEIGHTS = {"vit_h": "sam-vit-h", "vit_l": "sam-vit-l", "vit_b": "sam-vit-b"}
+OWN_ANNOTATORS: Mapping[str, Mapping[str, str]] = {
+    "interhand": {"pose": "precomputed", "caption": "sequence"},
+    "reinterhand": {"pose": "precomputed", "mask": "given", "caption": "sequence"},
+}
+"""What "auto" is for a source, where that differs from the rest."""
+
 LLAVA_WEIGHTS = "llava-1.5-7b"
 _SCREENED = {"laion-human"}
 """Datasets that say in a file of each picture who is in it."""
@@ -34,7 +40,8 @@ _SCREENED = {"laion-human"}
 class PoseChoice:
     """A keypoint detector, and those of its options that differ from its defaults."""
 
-    name: str = "holistic"
+    name: str = "auto"
+    """auto: precomputed for datasets that bring the hands' keypoints, else holistic."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
@@ -44,7 +51,8 @@ class MaskChoice:
     """A segmenter, and those of its options that differ from its defaults."""
 
     name: str = "auto"
-    """auto: SAM when its weights and a GPU are there, else GrabCut, with their defaults; none: no masks."""
+    """auto: the dataset's own for those that bring masks; else SAM when its weights and a GPU are there, else GrabCut,
+    with their defaults; none: no masks."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
@@ -53,8 +61,8 @@ class MaskChoice:
 class CaptionChoice:
     """A captioner, and those of its options that differ from its defaults."""
 
-    name: str = "template"
-    """none: no captions."""
+    name: str = "auto"
+    """auto: sequence for the studio datasets, else template; none: no captions."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
@@ -79,6 +87,7 @@ RULES = {"laion-human": RulesConfig(persons=1, min_hand_px=2500)}
 """The paper's, for the datasets that it filters."""
 
 AnnotatorChoice: TypeAlias = PoseChoice | MaskChoice | CaptionChoice
+AnyChoice = TypeVar("AnyChoice", PoseChoice, MaskChoice, CaptionChoice)
 
 
 @config
@@ -137,20 +146,22 @@ def build_source(choices: PrepareConfig) -> Source:
 
 def build_stages(choices: PrepareConfig) -> list[Stage]:
     """The stages in order, their models located; raises `UserError` when one is not to be had."""
+    own = OWN_ANNOTATORS.get(choices.source, {})
+    pose = _decided(choices.pose, own.get("pose", "holistic"))
     persons, min_hand_px = _rules(choices)
     stages: list[Stage] = [ScreenStage(root=choices.root, persons=persons)] if choices.source in _SCREENED else []
     stages.append(
         PoseStage(
             root=choices.root,
-            annotator=choices.pose.name,
-            detector=_build(DETECTORS, choices.pose, kind="keypoint detector"),
+            annotator=pose.name,
+            detector=_build(DETECTORS, pose, kind="keypoint detector"),
             pictures=choices.pictures,
             crops=choices.crops,
             reads=tuple(stage.name for stage in stages),
             persons=persons,
         )
     )
-    mask = _located_mask(choices.mask)
+    mask = _located_mask(_decided(choices.mask, own.get("mask", "auto")))
     if mask.name != "none":
         segmenter = _build(SEGMENTERS, mask, kind="segmenter")
         stages.append(
@@ -166,7 +177,7 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
         raise UserError(f"rules.min_hand_px = {min_hand_px}: it needs masks: give --min-hand-px 0, or another --mask")
     if min_hand_px:
         stages.append(HandSizeStage(min_hand_px=min_hand_px))
-    caption = _located_caption(choices.caption)
+    caption = _located_caption(_decided(choices.caption, own.get("caption", "template")))
     if caption.name != "none":
         captioner = _build(CAPTIONERS, caption, kind="captioner")
         stages.append(
@@ -199,6 +210,11 @@ def has_gpu() -> bool:
 
 def _build(table: Mapping[str, str], choice: AnnotatorChoice, *, kind: str) -> Any:
     return validate_config(resolve(table, choice.name, kind=kind), choice.options, where=f"{kind} {choice.name}")
+
+
+def _decided(choice: AnyChoice, own: str) -> AnyChoice:
+    """The choice with "auto" decided, its options kept."""
+    return replace(choice, name=own) if choice.name == "auto" else choice
 
 
 def _located_mask(choice: MaskChoice) -> MaskChoice:

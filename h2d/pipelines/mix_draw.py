@@ -110,7 +110,7 @@ class DrawnPart:
     available: dict[str, int]
     """Candidates by gesture; "" where there is none."""
     rows: pd.DataFrame
-    """What was drawn, in the manifest's order; among its columns `id` of the picture, `hand_id` of its crop, `gesture`, `subject`."""
+    """What was drawn, in the manifest's order. Of its columns, `id` is the picture's and `hand_id` its crop's."""
 
 
 def draw(choices: MixConfig) -> list[DrawnPart]:

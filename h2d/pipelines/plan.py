@@ -23,7 +23,7 @@ from h2d.errors import UserError
 from h2d.manifests.files import write_json, write_parquet
 from h2d.pipelines.difference import Difference, difference
 from h2d.pipelines.index import INDEX, ROWS_PER_RUN, SortedRows, digest, index_table
-from h2d.pipelines.sources.base import Finding, Record, Source
+from h2d.pipelines.sources.base import Finding, Record, SelectiveSource, Source
 from h2d.pipelines.sources.selection import select
 
 PLAN_VERSION: Final = 2
@@ -98,6 +98,10 @@ class Listing:
 
     description: str
     rows: SortedRows
+    has_masks: bool
+    """Whether the dataset brings a mask of any of them ..."""
+    has_meshes: bool
+    """... or a mesh."""
     selection: SelectionConfig
     findings: Sequence[Finding]
     choices: Mapping[str, Any]
@@ -130,9 +134,16 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
     description = source.describe()
     rows, findings = SortedRows(), list[Finding]()
     waiting: list[Record] = []
-    for item in source.records():
+    has_masks = has_meshes = False
+    items = (
+        source.selected(limit=selection.limit, sample=selection.sample, seed=selection.seed)
+        if isinstance(source, SelectiveSource)
+        else source.records()
+    )
+    for item in items:
         if isinstance(item, Record):
             waiting.append(item)
+            has_masks, has_meshes = has_masks or item.mask_path is not None, has_meshes or bool(item.meshes)
             if len(waiting) == ROWS_PER_RUN:
                 rows.add(index_table(waiting))
                 waiting.clear()
@@ -145,6 +156,8 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
     return Listing(
         description=description,
         rows=rows,
+        has_masks=has_masks,
+        has_meshes=has_meshes,
         selection=selection,
         findings=findings,
         choices={**source.options(), **_selection_values(selection), "shard_size": shard_size},

@@ -26,7 +26,7 @@ from h2d.pipelines.executors import EXECUTORS
 from h2d.pipelines.executors.base import Executor, Watch
 from h2d.pipelines.merge import MERGE_VERSION, MergeJob, is_published, publish
 from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
-from h2d.pipelines.plan import Plan, Shard, list_source, open_plan
+from h2d.pipelines.plan import Listing, Plan, Shard, list_source, open_plan
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.worker import Job, StageJob
 from h2d.registry import resolve
@@ -86,6 +86,7 @@ def survey(choices: PrepareConfig) -> Survey:
     source = build_source(choices)
     stages = build_stages(choices)
     listing = list_source(source, choices.selection, choices.run.shard_size)
+    _refuse_absent_masks(stages, listing)
     return Survey(
         description=listing.description,
         num_pictures=listing.num_pictures,
@@ -103,6 +104,7 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend
     source = build_source(choices)
     stages = build_stages(choices)
     listing = list_source(source, choices.selection, choices.run.shard_size)
+    _refuse_absent_masks(stages, listing)
     work = choices.out / "work"
     with _locked(choices.out):
         if fresh:
@@ -133,6 +135,22 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend
             write_report(choices.out, source_root=source.root)
     manifest = json.loads((choices.out / "manifest.json").read_text())
     return replace(outcome, counts=manifest["counts"], reject_reasons=manifest["reject_reasons"], did_nothing=done)
+
+
+def _refuse_absent_masks(stages: Sequence[Stage], listing: Listing) -> None:
+    """Raise `UserError` when masks or meshes are to be read and no picture has any."""
+    annotator = next((stage.annotator for stage in stages if stage.name == "mask"), None)
+    if annotator == "given" and not listing.has_masks:
+        tried = "; ".join(f.name for f in listing.findings if f.kind in ("folder_without_masks", "missing_mask"))
+        raise UserError(
+            f"--mask given: {listing.description} has no masks{f' ({tried})' if tried else ''}: choose --mask sam, "
+            "--mask grabcut, or --mask mano where the dataset has mano_fits/meshes"
+        )
+    if annotator == "mano" and not listing.has_meshes:
+        raise UserError(
+            f"--mask mano: {listing.description} has no meshes (mano_fits/meshes/<frame>_<side>.ply): choose --mask "
+            "given, sam or grabcut"
+        )
 
 
 def _names(stages: Sequence[Stage]) -> tuple[str, ...]:
