@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from h2d.config import as_plain
 from h2d.errors import UserError
 from h2d.manifests.card import write_card
 from h2d.manifests.files import write_json, write_parquet
+from h2d.manifests.io import Location, open_parquet
 from h2d.manifests.report import write_report
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
 from h2d.manifests.store import MANIFEST_FILE, UNMATCHED_FILE, Manifest, Place, open_part, part_path, read_group
@@ -148,9 +148,10 @@ def _places(drawn: DrawnPart, table: str, split: str, column: str) -> Iterator[P
     assert num_found == len(wanted), f"{drawn.manifest.root}: {num_found} of {len(wanted)} rows of {table} found"
 
 
-def _is_whole(path: Path, num_rows: int) -> bool:
+def _is_whole(path: Location, num_rows: int) -> bool:
     try:
-        return bool(pq.read_metadata(path).num_rows == num_rows)
+        with open_parquet(path) as file:
+            return bool(file.metadata.num_rows == num_rows)
     except (FileNotFoundError, pa.ArrowInvalid):
         return False
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from h2d.images import encode_jpeg
 from h2d.manifests.files import write_text
+from h2d.manifests.io import Location
 from h2d.manifests.overlay import draw_crop
 from h2d.manifests.store import Manifest
 from h2d.pipelines.mix_draw import DrawnPart
@@ -20,7 +21,7 @@ _SIDE_PX: Final = 256
 _QUALITY: Final = 80
 
 
-def write_page(manifest: Manifest, parts: Sequence[DrawnPart]) -> Path:
+def write_page(manifest: Manifest, parts: Sequence[DrawnPart]) -> Location:
     """Write the page into the mix's folder."""
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
