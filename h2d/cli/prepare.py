@@ -108,8 +108,8 @@ _SHARED = (
 _HAGRID = (
     _pictures("split", str | None, "source_options.split", "train, val, test or subsample; all when not given."),
     _pictures("gestures", str | None, "source_options.gestures", "Only these, comma-separated: call,fist."),
-    _pictures("images", Path | None, "source_options.images", "Folder of the pictures, if apart from --root."),
-    _pictures("annotations", Path | None, "source_options.annotations", "Folder of the JSON files, if apart."),
+    _pictures("images", str | None, "source_options.images", "Folder of the pictures, if apart from --root."),
+    _pictures("annotations", str | None, "source_options.annotations", "Folder of the JSON files, if apart."),
 )
 
 _CAPTIONS = _models(
@@ -145,8 +145,8 @@ _LAION_HUMAN = (
 def _command(source: str, about: str, own: tuple[_Option, ...]) -> Callable[..., None]:
     """The command of one source."""
     where = (
-        _Option("root", Path, "The dataset's folder.", "root", default=Path("data") / source),
-        _Option("out", Path, "The manifest's folder.", "out", default=Path("manifests") / source),
+        _Option("root", str, "The dataset's folder, or s3://bucket/folder.", "root", default=f"data/{source}"),
+        _Option("out", str, "The manifest's folder, or an address.", "out", default=f"manifests/{source}"),
     )
     options = (*where, *own, *_SHARED)
 

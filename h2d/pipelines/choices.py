@@ -11,6 +11,7 @@ from h2d.annotate.keypoints import DETECTORS
 from h2d.annotate.masks import SEGMENTERS
 from h2d.config import config, validate_config
 from h2d.errors import UserError
+from h2d.manifests.io import Address, GivenLocation
 from h2d.models import weights
 from h2d.pipelines.plan import SelectionConfig
 from h2d.pipelines.sources import SOURCES
@@ -34,6 +35,8 @@ OWN_ANNOTATORS: Mapping[str, Mapping[str, str]] = {
 LLAVA_WEIGHTS = "llava-1.5-7b"
 _SCREENED = {"laion-human"}
 """Datasets that say in a file of each picture who is in it."""
+_ANYWHERE = {"folder", "hagrid"}
+"""Datasets that are read from stores too."""
 
 
 @config
@@ -118,9 +121,9 @@ class PrepareConfig:
 
     source: str
     """The dataset's name."""
-    root: Path
+    root: GivenLocation
     """The dataset's folder."""
-    out: Path
+    out: GivenLocation
     """The manifest's folder."""
     source_options: dict[str, Any] = field(default_factory=dict)
     """Fields of the dataset's reader: split, gestures ..."""
@@ -136,6 +139,8 @@ class PrepareConfig:
 
 def build_source(choices: PrepareConfig) -> Source:
     """The dataset's reader; raises `UserError` for an unknown name or option."""
+    if isinstance(choices.root, Address) and choices.source in SOURCES and choices.source not in _ANYWHERE:
+        raise UserError(f"{choices.root}: {choices.source} is read from a disk only: copy it and give its folder")
     if not choices.root.is_dir():
         raise UserError(f"{choices.root}: no such folder: give the dataset's folder with --root")
     reader = resolve(SOURCES, choices.source, kind="source")
@@ -149,7 +154,10 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
     own = OWN_ANNOTATORS.get(choices.source, {})
     pose = _decided(choices.pose, own.get("pose", "holistic"))
     persons, min_hand_px = _rules(choices)
-    stages: list[Stage] = [ScreenStage(root=choices.root, persons=persons)] if choices.source in _SCREENED else []
+    stages: list[Stage] = []
+    if choices.source in _SCREENED:
+        assert isinstance(choices.root, Path), "build_source refuses an address"
+        stages.append(ScreenStage(root=choices.root, persons=persons))
     stages.append(
         PoseStage(
             root=choices.root,

@@ -11,16 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.manifests.files import write_json, write_parquet
+from h2d.manifests.io import Location, location, open_parquet
 from h2d.pipelines.difference import Difference, difference
 from h2d.pipelines.index import INDEX, ROWS_PER_RUN, SortedRows, digest, index_table
 from h2d.pipelines.sources.base import Finding, Record, SelectiveSource, Source
@@ -74,7 +73,7 @@ class Plan:
 
     source: str
     description: str
-    root: Path
+    root: Location
     choices: Mapping[str, Any]
     """Everything that decided which pictures are listed."""
     shards: tuple[Shard, ...]
@@ -183,7 +182,7 @@ def cut(blocks: Iterable[pa.Table], shard_size: int, *, first: int = 0) -> Itera
         yield _shard(number, waiting), waiting
 
 
-def open_plan(work: Path, source: Source, listing: Listing, *, extend: bool = False) -> Plan:
+def open_plan(work: Location, source: Source, listing: Listing, *, extend: bool = False) -> Plan:
     """Make the plan of a listing, or check it against the one that is there, or add what is new to that.
 
     Raises `UserError` when the plan that is there has other pictures or choices: with `extend`, when one of its
@@ -207,7 +206,7 @@ def open_plan(work: Path, source: Source, listing: Listing, *, extend: bool = Fa
     return plan
 
 
-def read_plan(work: Path) -> Plan:
+def read_plan(work: Location) -> Plan:
     """The plan that an earlier run wrote; raises `UserError` when there is none or it is damaged."""
     file = work / "plan.json"
     try:
@@ -219,7 +218,7 @@ def read_plan(work: Path) -> Plan:
         return Plan(
             source=values["source"],
             description=values["description"],
-            root=Path(values["root"]),
+            root=location(values["root"]),
             choices=values["choices"],
             shards=tuple(
                 Shard(number=number, split=split, num_pictures=num_pictures, sha256=sha256)
@@ -235,10 +234,15 @@ def read_plan(work: Path) -> Plan:
         raise UserError(f"{file}: damaged plan ({error!r}): start over with --fresh") from None
 
 
-def read_index(work: Path, shard: Shard) -> list[dict[str, Any]]:
+def read_index(work: Location, shard: Shard) -> list[dict[str, Any]]:
     """The records of one shard, in order."""
-    rows: list[dict[str, Any]] = pq.read_table(work / "index" / shard.file_name).to_pylist()
+    rows: list[dict[str, Any]] = _index_part(work, shard).to_pylist()
     return rows
+
+
+def _index_part(work: Location, shard: Shard) -> pa.Table:
+    with open_parquet(work / "index" / shard.file_name) as file:
+        return file.read().cast(INDEX)
 
 
 def _shard(number: int, members: pa.Table) -> Shard:
@@ -246,7 +250,7 @@ def _shard(number: int, members: pa.Table) -> Shard:
     return Shard(number=number, split=split, num_pictures=len(members), sha256=digest(members))
 
 
-def _extended(work: Path, plan: Plan, source: Source, listing: Listing, new: Iterable[pa.Table]) -> Plan:
+def _extended(work: Location, plan: Plan, source: Source, listing: Listing, new: Iterable[pa.Table]) -> Plan:
     """The plan with shards of the rows `new` at its end, written; its file comes last and makes it so."""
     shards = list(plan.shards)
     for shard, members in cut(new, listing.shard_size, first=len(shards)):
@@ -265,10 +269,10 @@ def _extended(work: Path, plan: Plan, source: Source, listing: Listing, new: Ite
     return plan
 
 
-def _sorted_index(work: Path, plan: Plan) -> Iterator[pa.Table]:
+def _sorted_index(work: Location, plan: Plan) -> Iterator[pa.Table]:
     rows = SortedRows()
     for shard in plan.shards:
-        rows.add(pq.read_table(work / "index" / shard.file_name).cast(INDEX))
+        rows.add(_index_part(work, shard))
     return rows.blocks()
 
 
@@ -277,7 +281,7 @@ def _findings_table(findings: Sequence[Finding]) -> pa.Table:
     return pa.table({name: [getattr(finding, name) for finding in ordered] for name in FINDINGS.names}, schema=FINDINGS)
 
 
-def _write_plan(work: Path, plan: Plan) -> None:
+def _write_plan(work: Location, plan: Plan) -> None:
     write_json(
         work / "plan.json",
         {
@@ -299,7 +303,7 @@ def _selection_values(selection: SelectionConfig) -> dict[str, Any]:
     return {"limit": selection.limit, "sample": selection.sample, "seed": seed}
 
 
-def _changed_choices(work: Path, plan: Plan, listing: Listing) -> str:
+def _changed_choices(work: Location, plan: Plan, listing: Listing) -> str:
     """One line on how the choices differ from the plan's, with the remedy."""
     changed = [
         f"{key} was {plan.choices.get(key)!r} and is {listing.choices.get(key)!r}"
@@ -310,7 +314,7 @@ def _changed_choices(work: Path, plan: Plan, listing: Listing) -> str:
     return f"{work.parent} was planned with other choices: {', '.join(changed)}; give {extend}{_REMEDY}"
 
 
-def _changed_pictures(work: Path, source: Source, found: Difference) -> str:
+def _changed_pictures(work: Location, source: Source, found: Difference) -> str:
     """One line on how the source differs from the plan, with the remedy."""
     extend = "" if found.num_gone or found.num_changed else "--extend to add them, "
     return f"{source.root} lists other pictures than were planned in {work.parent}: {found}; give {extend}{_REMEDY}"

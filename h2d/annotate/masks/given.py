@@ -5,7 +5,6 @@ Axis legend: h height, w width.
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,6 +16,7 @@ from h2d.annotate.masks.cleanup import recall
 from h2d.annotate.masks.prompts import size_of
 from h2d.config import config
 from h2d.images import DecodeError
+from h2d.manifests.io import Location
 from h2d.manifests.masks import project_mask
 from h2d.pose.layouts import HAND_BONES, Side
 from h2d.pose.points import present
@@ -51,7 +51,7 @@ class GivenSegmenter:
         return [_segment_view(view) for view in views]
 
 
-def read_given_mask(file: Path) -> Bool[np.ndarray, "h w"]:
+def read_given_mask(file: Location) -> Bool[np.ndarray, "h w"]:
     """Where the mask file shows a hand; raises `DecodeError` when it is damaged or not a picture.
 
     That is where any colour is above 0; in a black picture with a cut-out alpha channel, where that is.

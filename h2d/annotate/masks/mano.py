@@ -4,7 +4,7 @@ Axis legend: h height, w width, n vertices, t triangles.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from h2d.annotate.masks.cleanup import recall
 from h2d.annotate.masks.prompts import size_of
 from h2d.config import config
 from h2d.images import DecodeError
+from h2d.manifests.io import Location
 from h2d.pose.layouts import SIDES, Side
 
 VERSION: Final = 1
@@ -44,10 +45,10 @@ class ManoSegmenter:
         return [_segment_view(view) for view in views]
 
 
-def read_mesh(file: Path) -> tuple[Float64[np.ndarray, "n 3"], Int64[np.ndarray, "t 3"]]:
+def read_mesh(file: Location) -> tuple[Float64[np.ndarray, "n 3"], Int64[np.ndarray, "t 3"]]:
     """Vertices and triangles of a .ply file; raises `DecodeError` when it is damaged or has other faces."""
     try:
-        data = PlyData.read(str(file))
+        data = PlyData.read(BytesIO(file.read_bytes()))
         vertex = data["vertex"]
         vertices = np.stack([np.asarray(vertex[axis], np.float64) for axis in "xyz"], axis=1)
         triangles = np.stack(list(data["face"].data[data["face"].properties[0].name])).astype(np.int64)

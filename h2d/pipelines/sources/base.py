@@ -6,7 +6,6 @@ Axis legend: n boxes.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from h2d.annotate.base import NOTHING_GIVEN, GivenHands
+from h2d.manifests.io import Location
 from h2d.pose.camera import Camera
 from h2d.pose.layouts import Side
 
@@ -73,7 +73,7 @@ class Source(Protocol):
     name: ClassVar[str]
 
     @property
-    def root(self) -> Path:
+    def root(self) -> Location:
         """The dataset's folder."""
 
     def describe(self) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float32
 
 from h2d.annotate.base import HandMask, HandView, Segmenter
 from h2d.images import decode_rgb
+from h2d.manifests.io import Location, below
 from h2d.manifests.masks import project_mask
 from h2d.manifests.rle import encode_rle
 from h2d.manifests.schema import IMAGES, RLE
@@ -36,7 +36,7 @@ class MaskStage:
         ]
     )
 
-    root: Path
+    root: Location
     annotator: str
     segmenter: Segmenter
     needs_gpu: bool = False
@@ -79,10 +79,10 @@ class MaskStage:
             picture=picture,
             hands={side: _points(crop[f"keypoints_{side}"]) for side in sides},
             others={side: moved(points, shift=(-x, -y), scale=to_crop) for side, points in others.items()},
-            given_mask=self.root / row["mask_path"] if row["mask_path"] else None,
+            given_mask=below(self.root, row["mask_path"]) if row["mask_path"] else None,
             crop_box_xywh=(x, y, width, height),
             source_size_hw=(row["pose"]["source_height"], row["pose"]["source_width"]),
-            meshes={side: self.root / row[f"mesh_{side}"] for side in SIDES if row[f"mesh_{side}"]},
+            meshes={side: below(self.root, row[f"mesh_{side}"]) for side in SIDES if row[f"mesh_{side}"]},
             camera=camera_of(row["camera"]) if row["camera"] else None,
         )
 
