@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from h2d.cli.console import console
+from h2d.cli.folders import read_location
 from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Check, count and look at a manifest.")
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A manifest's folder, for instance manifests/hagrid.")]
+Folder = Annotated[
+    Any,
+    typer.Argument(metavar="DIR", parser=read_location, help="A manifest's folder or address: manifests/hagrid."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -21,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 def validate(
     folder: Folder,
     root: Annotated[
-        Path | None, typer.Option(metavar="DATASET", help="The dataset's folder: hash the originals too.")
+        Any, typer.Option(metavar="DATASET", parser=read_location, help="The dataset's folder: hash the originals too.")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from h2d.errors import JobError
-from h2d.manifests.files import TEMPORARY, write_json, write_parquet
+from h2d.manifests.files import TEMPORARY, write_bytes, write_json, write_parquet
+from h2d.manifests.io import Address, Location, open_parquet, remove_tree
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
 from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Plan, Shard
@@ -35,7 +35,7 @@ class MergeJob:
     needs_gpu: ClassVar[bool] = False
     uses_all_cores: ClassVar[bool] = False
 
-    work: Path
+    work: Location
     fingerprint: str
     inputs: Mapping[str, str]
     """Stage name -> fingerprint, in the order of the stages."""
@@ -44,7 +44,7 @@ class MergeJob:
     """What every table says of itself."""
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """Where the tables are put together before they are published."""
         return self.work / "merge" / self.fingerprint
 
@@ -88,10 +88,10 @@ class MergeJob:
         on_pictures(tally)
         return tally
 
-    def _marker(self, shard: Shard) -> Path:
+    def _marker(self, shard: Shard) -> Location:
         return self.folder / "done" / f"part-{shard.number:05d}.json"
 
-    def _file(self, table: str, shard: Shard) -> Path:
+    def _file(self, table: str, shard: Shard) -> Location:
         return self.folder / table / shard.split / shard.file_name
 
     def _reject(self, row: Row) -> dict[str, Any] | None:
@@ -111,7 +111,7 @@ class MergeJob:
         return {**base, "stage": "pose", "status": "skipped", "reason": rule[0], "message": rule[1], "attempts": 1}
 
 
-def publish(job: MergeJob, plan: Plan, out: Path, *, created: str) -> dict[str, int]:
+def publish(job: MergeJob, plan: Plan, out: Location, *, created: str) -> dict[str, int]:
     """Check the sum, lay the tables into `out`, and write `manifest.json` last; returns the counts.
 
     A manifest without `manifest.json` is unfinished: killed anywhere in here, the next run publishes again.
@@ -124,7 +124,7 @@ def publish(job: MergeJob, plan: Plan, out: Path, *, created: str) -> dict[str, 
     (out / "manifest.json").unlink(missing_ok=True)
     for table in TABLES:
         _lay(job.folder / table, out / table)
-    shutil.copyfile(job.work / "findings.parquet", out / "unmatched.parquet")
+    write_bytes(out / "unmatched.parquet", (job.work / "findings.parquet").read_bytes())
     counts = {"indexed": indexed, "images": accepted, "hands": count_rows(out, "hands"), "rejects": indexed - accepted}
     splits: dict[str, Counter[str]] = {}
     for split, part in tallies:
@@ -147,7 +147,7 @@ def publish(job: MergeJob, plan: Plan, out: Path, *, created: str) -> dict[str, 
     return counts
 
 
-def is_published(job: MergeJob, plan: Plan, out: Path) -> bool:
+def is_published(job: MergeJob, plan: Plan, out: Location) -> bool:
     """Whether `out` holds this very manifest, with all its rows."""
     try:
         manifest = json.loads((out / "manifest.json").read_text())
@@ -160,13 +160,24 @@ def is_published(job: MergeJob, plan: Plan, out: Path) -> bool:
         return False
 
 
-def count_rows(out: Path, table: str) -> int:
+def count_rows(out: Location, table: str) -> int:
     """Rows of a published table, from the files' footers."""
-    return sum(pq.read_metadata(file).num_rows for file in (out / table).glob("*/part-*.parquet"))
+    num_rows = 0
+    for part in (out / table).glob("*/part-*.parquet"):
+        with open_parquet(part) as file:
+            num_rows += file.metadata.num_rows
+    return num_rows
 
 
-def _lay(fresh: Path, target: Path) -> None:
-    """Put the tree `fresh` at `target` by hard links, or by copies where the file system has none."""
+def _lay(fresh: Location, target: Location) -> None:
+    """Put the tree `fresh` at `target` by hard links, or by copies where there are none."""
+    if not (isinstance(fresh, Path) and isinstance(target, Path)):
+        assert isinstance(fresh, Address), fresh
+        assert isinstance(target, Address), target
+        remove_tree(target)
+        for part in fresh.glob("*/part-*.parquet"):
+            part.copy_to(target / str(part.relative_to(fresh)))
+        return
     temporary = target.with_name(f".{target.name}{TEMPORARY}publish")
     shutil.rmtree(temporary, ignore_errors=True)
     for file in sorted(fresh.glob("*/part-*.parquet")):

@@ -7,14 +7,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from h2d.errors import JobError, UserError
 from h2d.images import DecodeError
+from h2d.manifests.io import Location, open_parquet
 from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, write_part
 from h2d.pipelines.plan import Shard, read_index
 from h2d.pipelines.stages.base import Row, Stage
@@ -67,7 +66,7 @@ class StageJob:
     """A stage over the shards of one folder."""
 
     stage: Stage
-    work: Path
+    work: Location
     fingerprint: str
     inputs: Mapping[str, str]
     """Stage name -> fingerprint of the parts that it reads."""
@@ -113,7 +112,7 @@ class StageJob:
         schema = pa.schema([*STATUS_COLUMNS, *self.stage.schema])
         return write_part(self._part(shard), _table(results, schema), shard)
 
-    def _part(self, shard: Shard) -> Path:
+    def _part(self, shard: Shard) -> Location:
         return part_folder(self.work, self.stage.name, self.fingerprint) / shard.file_name
 
     def _attempt(self, batch: Sequence[Row]) -> list[dict[str, Any]]:
@@ -145,7 +144,7 @@ class StageJob:
         return next((name for name in self.inputs if row[name]["status"] != "ok"), None)
 
 
-def joined_rows(work: Path, shard: Shard, inputs: Mapping[str, str]) -> Iterator[Row]:
+def joined_rows(work: Location, shard: Shard, inputs: Mapping[str, str]) -> Iterator[Row]:
     """The shard's index rows, each with the columns of the stages that are read; a few rows in memory at a time."""
     streams = {name: _stream(part_folder(work, name, mark) / shard.file_name) for name, mark in inputs.items()}
     for record in read_index(work, shard):
@@ -154,8 +153,8 @@ def joined_rows(work: Path, shard: Shard, inputs: Mapping[str, str]) -> Iterator
         yield row
 
 
-def _stream(part: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(part, memory_map=True) as file:
+def _stream(part: Location) -> Iterator[dict[str, Any]]:
+    with open_parquet(part) as file:
         for batch in file.iter_batches(batch_size=32):
             yield from batch.to_pylist()
 

@@ -8,13 +8,13 @@ Axis legend: n boxes.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float32
 
 from h2d.errors import UserError
+from h2d.manifests.io import location
 
 OUTSIDE_TOLERANCE: Final = 0.001
 """How far, in pictures, a box may reach outside without being worth a finding. Our choice: under two pixels in 2000."""
@@ -41,7 +41,7 @@ class Hands:
 def read_entries(path: str) -> dict[str, Any]:
     """The entries of one annotation file by picture id; raises `UserError` when it is not such a file."""
     try:
-        entries = json.loads(Path(path).read_bytes())
+        entries = json.loads(location(path).read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot read the annotations: {error.strerror}") from None
     except ValueError as error:  # of JSON, or of UTF-8
