@@ -28,7 +28,7 @@ def decode_rgb(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
         raise DecodeError("the file is empty")
     if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]:
         raise DecodeError("the JPEG is truncated: its end marker is missing")
-    _refuse_bomb(data)
+    refuse_bomb(data)
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
@@ -39,8 +39,8 @@ def decode_rgb(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return np.asarray(picture, np.uint8)
 
 
-def _refuse_bomb(data: bytes) -> None:
-    """Look at the size that the header states before anything is decoded: a few kilobytes may state gigabytes."""
+def refuse_bomb(data: bytes) -> None:
+    """Raise `DecodeError` when the header states too many pixels: a few kilobytes may unpack to gigabytes."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow has a limit of its own, and much to say about damaged headers
