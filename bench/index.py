@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from h2d.config import validate_config
 from h2d.pipelines.plan import SelectionConfig, list_source
@@ -116,9 +118,31 @@ def write_reinterhand(root: Path, count: int) -> None:
             (folder / f"{int(frame)}.json").write_text(json.dumps(joints(random)))
 
 
+def write_laion_human(root: Path, count: int) -> None:
+    """Shards of ten thousand keys; every link is alive."""
+    folder = root / "Aesthetics_Human"
+    folder.mkdir(parents=True)
+    with (folder / "mapping_file_training.json").open("w") as file:
+        for shard in range(-(-count // 10_000)):
+            keys = [f"{key:09d}" for key in range(shard * 10_000, min((shard + 1) * 10_000, count))]
+            touch(folder / "images" / f"{shard:05d}", [f"{key}.jpg" for key in keys])
+            touch(folder / "pose" / f"{shard:05d}", [f"{key}.npz" for key in keys])
+            links = pa.table({"url": [f"https://pictures.invalid/{key}.jpg" for key in keys], "key": keys})
+            pq.write_table(links, folder / "images" / f"{shard:05d}.parquet")
+            for key in keys:
+                file.write("{" if key == "000000000" else ", ")
+                below = f"Aesthetics_Human/{{}}/{shard:05d}/{key}"
+                file.write(
+                    f'"{shard:05d}_{key}": {{"img_path": "{below.format("images")}.jpg", '
+                    f'"pose_path": "{below.format("pose")}.npz", "prompt": "a photo of a person by the sea, {key}"}}'
+                )
+        file.write("}")
+
+
 WRITERS: dict[str, Callable[[Path, int], None]] = {
     "interhand": write_interhand,
     "reinterhand": write_reinterhand,
+    "laion-human": write_laion_human,
 }
 """How a dataset of so many entries is made up: a line per source."""
 
