@@ -5,7 +5,7 @@ Axis legend: n entries, f frames.
 
 import json
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -102,7 +102,7 @@ def read_joints(file: Path) -> Joints:
             rows[int(capture), int(frame)] = len(worlds)
             worlds.append(world)
             valids.append(valid.reshape(NUM_JOINTS))
-    except (ijson.JSONError, TypeError, ValueError) as error:
+    except (ijson.JSONError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{file}: damaged joints ({type(error).__name__}: {error}): download it again") from None
     return Joints(
         row=rows,
@@ -172,7 +172,7 @@ def _matched(
     return matched
 
 
-def _frames(file: Path) -> Any:
+def _frames(file: Path) -> Iterator[tuple[str, str, list[Any], list[Any]]]:
     """Capture, frame, 126 numbers and 42 flags, perhaps none, of every frame; one frame in memory at a time."""
     maps = lists = 0
     capture = frame = key = ""

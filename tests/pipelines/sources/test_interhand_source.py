@@ -168,6 +168,17 @@ def test_entries_whose_labels_are_missing_are_listed_without_hands_and_named(own
     assert all(not record.hands for record in records)
 
 
+def test_a_frame_without_coordinates_is_a_damaged_file(own):
+    def rename(joints):
+        for frames in joints.values():
+            for frame in frames.values():
+                frame["coord"] = frame.pop("world_coord")
+
+    edit(own, "train", "joint_3d", rename)
+    with pytest.raises(UserError, match=r"train_joint_3d\.json: damaged joints \(KeyError: 'world_coord'\)"):
+        listed(own)
+
+
 def test_a_folder_that_is_not_there_is_one_finding(own):
     def add(values):
         for number in range(5):
