@@ -125,7 +125,7 @@ def read_cameras(file: Path) -> dict[tuple[int, str], Camera]:
                     principal=_pair(values["princpt"][name]),
                 )
         return cameras
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: damaged cameras ({type(error).__name__}: {error}): download it again") from None
 
 
@@ -136,6 +136,8 @@ def _pair(values: Any) -> tuple[float, float]:
 
 def _add_image(entries: Entries, known: dict[Place, int], image: Mapping[str, Any]) -> None:
     below, _, name = image["file_name"].rpartition("/")
+    if image["file_name"].startswith("/") or ".." in below.split("/"):
+        raise ValueError(f"file_name {image['file_name']!r} leads out of the dataset")
     frame = int(image["frame_idx"])
     place = Place(int(image["capture"]), image["seq_name"], str(image["camera"]), below, image.get("subject"))
     if place not in known:
