@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from h2d.cli.console import console
+from h2d.cli.mix import mix
 from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -238,3 +239,4 @@ for _source, _about, _own in (
     ("folder", "Any folder of pictures.", _FOLDER),
 ):
     app.command(_source)(_command(_source, _about, _own))
+app.command("mix")(mix)
