@@ -125,7 +125,8 @@ class OutpaintStage:
             for name in ("mask_left_px", "mask_right_px")
         )
         alone = np.asarray(light["persons"].to_numpy() == 1, bool)
-        return alone & np.asarray(left + right >= max(1, self._options.min_mask_px), bool)
+        large: Bool[np.ndarray, "n"] = left + right >= max(1, self._options.min_mask_px)
+        return np.asarray(alone & large, bool)
 
     def check(self) -> None:
         """Find the base and the ControlNet."""

@@ -122,6 +122,7 @@ def test_square_follows_the_person():
     assert square_around(points.astype(np.float32), (100, 200)) == (100, 0, 100)
 
 
+@pytest.mark.slow
 def test_the_network_learns_eight_hands():
     """A short run on one batch: the loss falls, and masks become those of the poses."""
     stage = HandStage(HandOptions(base="tiny", mask_channels=(16, 8, 8)), size_px=SIZE)
