@@ -2,7 +2,7 @@
 
 The files are made up: label files of the right form and empty pictures, as listing opens no picture. Every measurement
 is a process of its own; the median of `--rounds` is told. "all" makes a record of every picture, "sample" of 60,000.
-Prints one JSON line, then a table.
+Prints a table as it goes, then one JSON line.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -187,24 +188,24 @@ def main() -> None:
     if options.measure:
         measure(options.measure, options.root, options.sample or None)
         return
-    rows = []
+    print(f"{'source':14}{'entries':>9} {'mode':8}{'entries/s':>10}{'µs CPU/entry':>14}{'peak MB':>9}{'x first':>9}")
+    rows: list[dict[str, Any]] = []
     for source in options.sources:
+        firsts: dict[str, float] = {}
         for count in options.counts:
             with tempfile.TemporaryDirectory(dir=options.scratch) as root:
                 WRITERS[source](Path(root), count)
                 for mode, sample in (("all", None), ("sample", SAMPLE)):
-                    values = measured(source, Path(root), sample, options.rounds)
-                    rows.append({"source": source, "entries": count, "mode": mode, **values})
+                    row = measured(source, Path(root), sample, options.rounds)
+                    rows.append({"source": source, "entries": count, "mode": mode, **row})
+                    cost = 1e6 * row["cpu_s"] / count
+                    ratio = cost / firsts.setdefault(mode, cost)
+                    print(
+                        f"{source:14}{count:9} {mode:8}{count / row['s']:10.0f}{cost:14.1f}{row['peak_mb']:9.0f}"
+                        f"{ratio:9.2f}",
+                        flush=True,
+                    )
     print(json.dumps(rows))
-    print(f"{'source':14}{'entries':>9} {'mode':8}{'entries/s':>10}{'µs CPU/entry':>14}{'peak MB':>9}{'x first':>9}")
-    firsts: dict[tuple[str, str], float] = {}
-    for row in rows:
-        cost = 1e6 * row["cpu_s"] / row["entries"]
-        first = firsts.setdefault((row["source"], row["mode"]), cost)
-        print(
-            f"{row['source']:14}{row['entries']:9} {row['mode']:8}{row['entries'] / row['s']:10.0f}{cost:14.1f}"
-            f"{row['peak_mb']:9.0f}{cost / first:9.2f}"
-        )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from h2d.config import as_plain
 from h2d.errors import UserError
 from h2d.manifests.card import write_card
+from h2d.manifests.derive import as_current
 from h2d.manifests.files import write_json, write_parquet
 from h2d.manifests.io import Location, open_parquet
 from h2d.manifests.report import write_report
@@ -134,7 +135,7 @@ def _copy(
             number += 1
             wanted = places[start : start + shard_size]
             if not _is_whole(path, len(wanted)):
-                write_parquet(path, _as_ours(pa.concat_tables(_rows(wanted)), schema))
+                write_parquet(path, as_current(pa.concat_tables(_rows(wanted)), table).cast(schema))
 
 
 def _places(drawn: DrawnPart, table: str, split: str, column: str) -> Iterator[Place]:
@@ -162,15 +163,6 @@ def _rows(places: Sequence[Place]) -> Iterator[pa.Table]:
         with open_part(path) as file:
             rows = read_group(file, path, group)
         yield rows.take([place.row for place in members]).replace_schema_metadata(None)
-
-
-def _as_ours(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Columns of this version, in its order; those that an older one lacks are null."""
-    columns = [
-        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _write_repeats(out: Path, parts: Sequence[DrawnPart]) -> None:
