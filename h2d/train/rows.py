@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Int64
 
 from h2d.errors import UserError
+from h2d.manifests.io import Location
 from h2d.manifests.schema import IMAGE
 from h2d.manifests.store import Manifest, open_part, points_of, read_group
 from h2d.train.stage import Row, TrainingStage
@@ -30,7 +30,7 @@ _NUM_CACHED_EPOCHS = 2
 class Group:
     """A row group, and which of its rows take part."""
 
-    path: Path
+    path: Location
     number: int
     rows: tuple[int, ...]
 
@@ -145,7 +145,7 @@ def divide(
     )
 
 
-def _light_groups(manifest: Manifest, stage: TrainingStage, split: str) -> list[tuple[Path, int, pa.Table]]:
+def _light_groups(manifest: Manifest, stage: TrainingStage, split: str) -> list[tuple[Location, int, pa.Table]]:
     subject = ["subject", *(["image_id"] if stage.table == "hands" else ["id"])]
     columns = list(dict.fromkeys((*stage.light_columns, *subject)))
     rows = manifest.row_groups(stage.table, columns, split)
@@ -161,7 +161,7 @@ def _held_out(light: pa.Table, table: str, seed: int, share: float) -> Bool[np.n
     return np.array([drawn[name] for name in names], bool)
 
 
-def _group(path: Path, number: int, chosen: Bool[np.ndarray, "n"]) -> Group:
+def _group(path: Location, number: int, chosen: Bool[np.ndarray, "n"]) -> Group:
     rows: Int64[np.ndarray, "m"] = np.flatnonzero(chosen)
     return Group(path=path, number=number, rows=tuple(rows.tolist()))
 

@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 Row = Mapping[str, Any]
-"""One row of a manifest's table, only the stage's columns: `image` as its encoded bytes, points as float32 arrays (p, 3),
-boxes as (4,), all else as plain values (a mask is `{"size": ..., "counts": ...}`)."""
+"""One row of a manifest's table, only the stage's columns: `image` as its encoded bytes, points as float32 arrays
+(p, 3), boxes as (4,), all else as plain values (a mask is `{"size": ..., "counts": ...}`)."""
 
 Example = dict[str, Tensor]
 """One sample without the batch axis; the loop stacks them key by key. Every example has the same keys and shapes."""
