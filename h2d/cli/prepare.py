@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from h2d.cli.console import console
+from h2d.cli.mix import mix
 from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -61,18 +62,29 @@ def _flag(name: str, spelling: str, about: str) -> _Option:
 
 _SHARED = (
     _pictures("limit", int | None, "selection.limit", "Only the first N pictures."),
-    _pictures("sample", int | None, "selection.sample", "N pictures at random, the gesture distribution kept."),
+    _pictures(
+        "sample",
+        int | None,
+        "selection.sample",
+        "N pictures at random, spread as the dataset is: over gestures, or over captures, sequences and cameras.",
+    ),
     _pictures("seed", int | None, "selection.seed", "Seed of --sample. Default: 0."),
     _models(
         "mask",
         str | None,
         "mask.name",
-        "sam, grabcut, given (the dataset's own), none, or auto: SAM if its weights and a GPU are there, "
-        "else GrabCut. Default: auto.",
+        "sam, grabcut, given (the dataset's own), mano (its meshes), none, or auto: reinterhand's own, else SAM if its "
+        "weights and a GPU are there, else GrabCut. Default: auto.",
     ),
     _models("sam", str | None, "mask.options.model", "Size of SAM: vit_h, vit_l or vit_b. Default: vit_h."),
     _models("sam_checkpoint", Path | None, "mask.options.checkpoint", "SAM's official checkpoint file."),
-    _models("caption", str | None, "caption.name", "template (no model), llava, endpoint, none. Default: template."),
+    _models(
+        "caption",
+        str | None,
+        "caption.name",
+        "sequence (a table), template (no model), llava, endpoint, none, or auto: sequence for interhand and "
+        "reinterhand, else template. Default: auto.",
+    ),
     _models("caption_model", str | None, "caption.options.model", "The captioner's model name."),
     _models("caption_url", str | None, "caption.options.url", "An OpenAI-compatible server, for --caption endpoint."),
     _models("caption_prompt", str | None, "caption.options.prompt", "What the captioner is asked."),
@@ -91,6 +103,7 @@ _SHARED = (
         spelling=("--set",),
     ),
     _flag("fresh", "--fresh", "Delete what an earlier run made in --out, and start over."),
+    _flag("extend", "--extend", "Add the pictures that are new since the plan was made; what is done stays."),
     _flag("dry_run", "--dry-run", "Say what would be done; write nothing."),
     _flag("as_json", "--json", "Print the outcome as JSON."),
 )
@@ -98,18 +111,45 @@ _SHARED = (
 _HAGRID = (
     _pictures("split", str | None, "source_options.split", "train, val, test or subsample; all when not given."),
     _pictures("gestures", str | None, "source_options.gestures", "Only these, comma-separated: call,fist."),
-    _pictures("images", Path | None, "source_options.images", "Folder of the pictures, if apart from --root."),
-    _pictures("annotations", Path | None, "source_options.annotations", "Folder of the JSON files, if apart."),
+    _pictures("images", str | None, "source_options.images", "Folder of the pictures, if apart from --root."),
+    _pictures("annotations", str | None, "source_options.annotations", "Folder of the JSON files, if apart."),
+)
+
+_CAPTIONS = _models(
+    "captions", Path | None, "caption.options.captions", "CSV or YAML: captions or words by pattern of picture id."
+)
+
+_INTERHAND = (
+    _pictures("split", str | None, "source_options.split", "train, val or test; all when not given."),
+    _CAPTIONS,
+)
+
+_REINTERHAND = (
+    _pictures("split", str | None, "source_options.split", "train or test; both when not given."),
+    _pictures("rig", str | None, "source_options.rig", "Mugsy_cameras or Ego_cameras; both when not given."),
+    _CAPTIONS,
 )
 
 _FOLDER = (_pictures("split", str | None, "source_options.split", "Name of the split they form. Default: train."),)
 
 
+_LAION_HUMAN = (
+    _pictures("mapping", Path | None, "source_options.mapping", "The mapping file, if not mapping_file_training.json."),
+    _pictures("persons", int | None, "rules.persons", "People a picture must show; 0: any number. Default: 1."),
+    _pictures(
+        "min_hand_px",
+        int | None,
+        "rules.min_hand_px",
+        "Pixels of hand mask a picture must have, its shorter side at 512; 0: any. Default: 2500.",
+    ),
+)
+
+
 def _command(source: str, about: str, own: tuple[_Option, ...]) -> Callable[..., None]:
     """The command of one source."""
     where = (
-        _Option("root", Path, "The dataset's folder.", "root", default=Path("data") / source),
-        _Option("out", Path, "The manifest's folder.", "out", default=Path("manifests") / source),
+        _Option("root", str, "The dataset's folder, or s3://bucket/folder.", "root", default=f"data/{source}"),
+        _Option("out", str, "The manifest's folder, or an address.", "out", default=f"manifests/{source}"),
     )
     options = (*where, *own, *_SHARED)
 
@@ -140,7 +180,7 @@ def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> No
         return
     progress = JobProgress(quiet=flags["as_json"])
     with progress.watching():
-        outcome = prepare(choices, progress, fresh=flags["fresh"])
+        outcome = prepare(choices, progress, fresh=flags["fresh"], extend=flags["extend"])
     if flags["as_json"]:
         print_json({"out": outcome.out, "counts": outcome.counts, "did_nothing": outcome.did_nothing})
     else:
@@ -195,6 +235,10 @@ def _tell_survey(found: "Survey", *, as_json: bool) -> None:
 
 for _source, _about, _own in (
     ("hagrid", "HaGRID v1, 2.0 or v2-1M, full size or 512 px, as downloaded.", _HAGRID),
+    ("interhand", "InterHand2.6M, 5 or 30 pictures a second, as downloaded.", _INTERHAND),
+    ("reinterhand", "Re:InterHand, fixed and head-mounted cameras, as downloaded.", _REINTERHAND),
+    ("laion-human", "LAION-Human as HumanSD hands it out, its pictures downloaded.", _LAION_HUMAN),
     ("folder", "Any folder of pictures.", _FOLDER),
 ):
     app.command(_source)(_command(_source, _about, _own))
+app.command("mix")(mix)

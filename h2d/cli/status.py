@@ -1,16 +1,18 @@
 """`h2d status DIR`: how far a preparation is."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from h2d.cli.console import console
+from h2d.cli.folders import read_location
 from h2d.cli.output import print_json
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The manifest's folder.")],
+    folder: Annotated[
+        Any, typer.Argument(metavar="DIR", parser=read_location, help="The manifest's folder or address.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Show how far a preparation is; works while it runs."""

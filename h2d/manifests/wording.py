@@ -3,7 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-STAGES: Final = {"pose": "Keypoints", "mask": "Masks", "caption": "Captions"}
+STAGES: Final = {
+    "screen": "People by the dataset's own labels",
+    "pose": "Keypoints",
+    "mask": "Masks",
+    "hand_size": "Hand size",
+    "caption": "Captions",
+}
 
 TOOLS: Final = {
     "holistic": "MediaPipe Holistic",
@@ -12,8 +18,10 @@ TOOLS: Final = {
     "sam": "Segment Anything (SAM)",
     "grabcut": "GrabCut (no model weights)",
     "given": "masks that the dataset brings",
+    "mano": "hand meshes that the dataset brings",
     "llava": "LLaVA",
     "endpoint": "a captioning server",
+    "sequence": "captions from a table of sequences (no model)",
     "template": "template captions (no model)",
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from h2d.annotate.captions import CAPTIONERS
 from h2d.annotate.crops import CropConfig
@@ -11,26 +11,40 @@ from h2d.annotate.keypoints import DETECTORS
 from h2d.annotate.masks import SEGMENTERS
 from h2d.config import config, validate_config
 from h2d.errors import UserError
+from h2d.manifests.io import Address, GivenLocation
 from h2d.models import weights
 from h2d.pipelines.plan import SelectionConfig
 from h2d.pipelines.sources import SOURCES
 from h2d.pipelines.sources.base import Source
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.stages.caption import CaptionStage
+from h2d.pipelines.stages.hand_size import HandSizeStage
 from h2d.pipelines.stages.mask import MaskStage
 from h2d.pipelines.stages.pose import PoseStage
+from h2d.pipelines.stages.screen import ScreenStage
 from h2d.pipelines.working_picture import PictureConfig
 from h2d.registry import resolve
 
 SAM_WEIGHTS = {"vit_h": "sam-vit-h", "vit_l": "sam-vit-l", "vit_b": "sam-vit-b"}
+OWN_ANNOTATORS: Mapping[str, Mapping[str, str]] = {
+    "interhand": {"pose": "precomputed", "caption": "sequence"},
+    "reinterhand": {"pose": "precomputed", "mask": "given", "caption": "sequence"},
+}
+"""What "auto" is for a source, where that differs from the rest."""
+
 LLAVA_WEIGHTS = "llava-1.5-7b"
+_SCREENED = {"laion-human"}
+"""Datasets that say in a file of each picture who is in it."""
+_ANYWHERE = {"folder", "hagrid"}
+"""Datasets that are read from stores too."""
 
 
 @config
 class PoseChoice:
     """A keypoint detector, and those of its options that differ from its defaults."""
 
-    name: str = "holistic"
+    name: str = "auto"
+    """auto: precomputed for datasets that bring the hands' keypoints, else holistic."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
@@ -40,7 +54,8 @@ class MaskChoice:
     """A segmenter, and those of its options that differ from its defaults."""
 
     name: str = "auto"
-    """auto: SAM when its weights and a GPU are there, else GrabCut, with their defaults; none: no masks."""
+    """auto: the dataset's own for those that bring masks; else SAM when its weights and a GPU are there, else GrabCut,
+    with their defaults; none: no masks."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
@@ -49,13 +64,33 @@ class MaskChoice:
 class CaptionChoice:
     """A captioner, and those of its options that differ from its defaults."""
 
-    name: str = "template"
-    """none: no captions."""
+    name: str = "auto"
+    """auto: sequence for the studio datasets, else template; none: no captions."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
 
+@config
+class RulesConfig:
+    """Which pictures are left out for what they show. None: what the paper does with this dataset."""
+
+    persons: int | None = None
+    """How many people the dataset's own labels and the detector must find; 0: any number."""
+    min_hand_px: int | None = None
+    """Of the hands' masks together, in a picture whose shorter side is 512; 0: any number."""
+
+    def __post_init__(self) -> None:
+        for name in ("persons", "min_hand_px"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
+
+
+RULES = {"laion-human": RulesConfig(persons=1, min_hand_px=2500)}
+"""The paper's, for the datasets that it filters."""
+
 AnnotatorChoice: TypeAlias = PoseChoice | MaskChoice | CaptionChoice
+AnyChoice = TypeVar("AnyChoice", PoseChoice, MaskChoice, CaptionChoice)
 
 
 @config
@@ -94,9 +129,9 @@ class PrepareConfig:
 
     source: str
     """The dataset's name."""
-    root: Path
+    root: GivenLocation
     """The dataset's folder."""
-    out: Path
+    out: GivenLocation
     """The manifest's folder."""
     source_options: dict[str, Any] = field(default_factory=dict)
     """Fields of the dataset's reader: split, gestures ..."""
@@ -106,11 +141,14 @@ class PrepareConfig:
     caption: CaptionChoice = field(default_factory=CaptionChoice)
     pictures: PictureConfig = field(default_factory=PictureConfig)
     crops: CropConfig = field(default_factory=CropConfig)
+    rules: RulesConfig = field(default_factory=RulesConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
 def build_source(choices: PrepareConfig) -> Source:
     """The dataset's reader; raises `UserError` for an unknown name or option."""
+    if isinstance(choices.root, Address) and choices.source in SOURCES and choices.source not in _ANYWHERE:
+        raise UserError(f"{choices.root}: {choices.source} is read from a disk only: copy it and give its folder")
     if not choices.root.is_dir():
         raise UserError(f"{choices.root}: no such folder: give the dataset's folder with --root")
     reader = resolve(SOURCES, choices.source, kind="source")
@@ -121,16 +159,25 @@ def build_source(choices: PrepareConfig) -> Source:
 
 def build_stages(choices: PrepareConfig) -> list[Stage]:
     """The stages in order, their models located; raises `UserError` when one is not to be had."""
-    stages: list[Stage] = [
+    own = OWN_ANNOTATORS.get(choices.source, {})
+    pose = _decided(choices.pose, own.get("pose", "holistic"))
+    persons, min_hand_px = _rules(choices)
+    stages: list[Stage] = []
+    if choices.source in _SCREENED:
+        assert isinstance(choices.root, Path), "build_source refuses an address"
+        stages.append(ScreenStage(root=choices.root, persons=persons))
+    stages.append(
         PoseStage(
             root=choices.root,
-            annotator=choices.pose.name,
-            detector=_build(DETECTORS, choices.pose, kind="keypoint detector"),
+            annotator=pose.name,
+            detector=_build(DETECTORS, pose, kind="keypoint detector"),
             pictures=choices.pictures,
             crops=choices.crops,
+            reads=tuple(stage.name for stage in stages),
+            persons=persons,
         )
-    ]
-    mask = _located_mask(choices.mask)
+    )
+    mask = _located_mask(_decided(choices.mask, own.get("mask", "auto")))
     if mask.name != "none":
         segmenter = _build(SEGMENTERS, mask, kind="segmenter")
         stages.append(
@@ -142,7 +189,11 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
                 uses_all_cores=mask.name == "sam" and not has_gpu(),
             )
         )
-    caption = _located_caption(choices.caption)
+    if min_hand_px and mask.name == "none":
+        raise UserError(f"rules.min_hand_px = {min_hand_px}: it needs masks: give --min-hand-px 0, or another --mask")
+    if min_hand_px:
+        stages.append(HandSizeStage(min_hand_px=min_hand_px))
+    caption = _located_caption(_decided(choices.caption, own.get("caption", "template")))
     if caption.name != "none":
         captioner = _build(CAPTIONERS, caption, kind="captioner")
         stages.append(
@@ -150,11 +201,20 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
                 annotator=caption.name,
                 captioner=captioner,
                 source=choices.source,
+                reads=("pose", "hand_size") if min_hand_px else ("pose",),
                 needs_gpu=caption.name == "llava" and has_gpu(),
                 uses_all_cores=caption.name == "llava" and not has_gpu(),
             )
         )
     return stages
+
+
+def _rules(choices: PrepareConfig) -> tuple[int, int]:
+    """How many people and pixels of hands are wanted; 0: any."""
+    given, usual = choices.rules, RULES.get(choices.source, RulesConfig())
+    persons = usual.persons if given.persons is None else given.persons
+    min_hand_px = usual.min_hand_px if given.min_hand_px is None else given.min_hand_px
+    return persons or 0, min_hand_px or 0
 
 
 def has_gpu() -> bool:
@@ -166,6 +226,11 @@ def has_gpu() -> bool:
 
 def _build(table: Mapping[str, str], choice: AnnotatorChoice, *, kind: str) -> Any:
     return validate_config(resolve(table, choice.name, kind=kind), choice.options, where=f"{kind} {choice.name}")
+
+
+def _decided(choice: AnyChoice, own: str) -> AnyChoice:
+    """The choice with "auto" decided, its options kept."""
+    return replace(choice, name=own) if choice.name == "auto" else choice
 
 
 def _located_mask(choice: MaskChoice) -> MaskChoice:

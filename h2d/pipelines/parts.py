@@ -1,5 +1,6 @@
 """Part files: what a stage made of a shard. A part that exists, is whole and has its rows is done; nothing else is.
 
+A part says of which pictures it was made and how they came out, so that one look at its end tells all.
 A part lies at `work/<stage>/<fingerprint>/part-NNNNN.parquet`. The fingerprint hashes the stage's code version,
 options and models and the fingerprints it reads from, so a changed option re-runs what it touches and nothing more.
 """
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from h2d.manifests.files import TEMPORARY
+from h2d.manifests.files import TEMPORARY, write_parquet
+from h2d.manifests.io import Location, open_parquet
 from h2d.pipelines.plan import Shard
 
 STATUS_COLUMNS: Final = [
@@ -27,7 +28,8 @@ STATUS_COLUMNS: Final = [
 ]
 """At the head of every part: ok, or why not. "blocked" means that an earlier stage has no result for the picture."""
 
-_NAME: Final = b"h2d_part"
+
+_FACTS: Final = b"h2d_part"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,51 +49,57 @@ def fingerprint(stage: str, version: int, identity: Mapping[str, Any], inputs: S
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def part_folder(work: Path, stage: str, stage_fingerprint: str) -> Path:
+def part_folder(work: Location, stage: str, stage_fingerprint: str) -> Location:
     """Where a stage's parts lie."""
     return work / stage / stage_fingerprint
 
 
-def is_done(file: Path, shard: Shard) -> bool:
-    """Whether the part is there, whole, says that it is this one, and has one row per picture of its shard."""
+def write_part(file: Location, rows: pa.Table, shard: Shard) -> Tally:
+    """Commit what a stage made of a shard, with what came of it in the file's metadata; returns that."""
+    reasons = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
+    tally = Tally(statuses=Counter(rows["status"].to_pylist()), reasons=reasons)
+    facts = {
+        "fingerprint": file.parent.name,
+        "shard": shard.sha256,
+        "statuses": tally.statuses,
+        "reasons": tally.reasons,
+    }
+    write_parquet(file, rows.replace_schema_metadata({_FACTS: json.dumps(facts)}))
+    return tally
+
+
+def is_done(file: Location, shard: Shard) -> bool:
+    """Whether the part is there, whole, made of this shard's pictures, and has one row per picture."""
     try:
-        footer = pq.read_metadata(file)
+        with open_parquet(file) as part:
+            metadata = part.metadata
     except (FileNotFoundError, pa.ArrowInvalid):
         return False
     except OSError as error:
         if error.errno is not None:
             raise
         return False  # Arrow's way to say that a footer makes no sense
-    name = (footer.metadata or {}).get(_NAME)
-    return bool(footer.num_rows == shard.num_pictures and name == _part_name(file.parent.name, shard))
+    facts = json.loads((metadata.metadata or {}).get(_FACTS, b"{}"))
+    named = facts.get("fingerprint") == file.parent.name and facts.get("shard") == shard.sha256
+    return bool(named and metadata.num_rows == shard.num_pictures)
 
 
-def part_schema(columns: pa.Schema, stage_fingerprint: str, shard: Shard) -> pa.Schema:
-    """The schema of a stage's part: status, the stage's columns, and which part it is."""
-    name = {_NAME: _part_name(stage_fingerprint, shard)}
-    return pa.schema([*STATUS_COLUMNS, *columns], metadata=name)
+def read_tally(file: Location) -> Tally:
+    """What came of the part's pictures."""
+    with open_parquet(file) as part:
+        facts = json.loads(part.metadata.metadata[_FACTS])
+    return Tally(statuses=Counter(facts["statuses"]), reasons=Counter(facts["reasons"]))
 
 
-def _part_name(stage_fingerprint: str, shard: Shard) -> bytes:
-    return f"{stage_fingerprint}/{shard.number}".encode()
-
-
-def read_tally(file: Path) -> Tally:
-    """Count a part's rows by status and reason, reading those two columns only."""
-    table = pq.read_table(file, columns=["status", "reason"])
-    return Tally(
-        statuses=Counter(table["status"].to_pylist()),
-        reasons=Counter(reason for reason in table["reason"].to_pylist() if reason is not None),
-    )
-
-
-def set_aside(part: Path) -> Path:
+def set_aside(part: Location) -> Location:
     """Where a part waits whose failures are tried once more: its good rows are taken over into the next one."""
     return part.with_name(f"retry-{part.name}")
 
 
-def remove_leftovers(folder: Path) -> int:
+def remove_leftovers(folder: Location) -> int:
     """Delete the unfinished files of runs that were killed; returns how many there were."""
+    if not isinstance(folder, Path):
+        return 0  # a store shows no unfinished file
     leftovers = [file for file in folder.rglob(f".*{TEMPORARY}*") if file.is_file()]
     for file in leftovers:
         file.unlink(missing_ok=True)

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from h2d.errors import UserError
+from h2d.manifests.io import Location
 from h2d.pipelines.parts import Tally, is_done, part_folder, read_tally
 from h2d.pipelines.plan import Plan, read_plan
 
@@ -29,7 +29,7 @@ class Status:
     """Rows by table once the manifest is published."""
 
 
-def read_status(out: Path) -> Status:
+def read_status(out: Location) -> Status:
     """Look at a folder that `h2d prepare` works or worked in; raises `UserError` when it is none."""
     work = out / "work"
     plan = read_plan(work)

@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from h2d.manifests.files import write_parquet
+from h2d.manifests.io import Location, open_parquet
 from h2d.pipelines.attempts import Attempts, Care, Item, OnBegin
-from h2d.pipelines.parts import Tally, is_done, part_folder, part_schema, read_tally, set_aside
+from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, set_aside, write_part
 from h2d.pipelines.plan import Shard, read_index
 from h2d.pipelines.stages.base import Row, Stage
 from h2d.pose.points import missing_points
@@ -61,7 +59,7 @@ class StageJob:
     """A stage over the shards of one folder."""
 
     stage: Stage
-    work: Path
+    work: Location
     fingerprint: str
     inputs: Mapping[str, str]
     """Stage name -> fingerprint of the parts that it reads."""
@@ -121,11 +119,12 @@ class StageJob:
             done = [next(answers) if result is None else result for result in known]
             results.extend(done)
             on_pictures(_tally(done))
-        write_parquet(part, _table(results, part_schema(self.stage.schema, self.fingerprint, shard)))
+        schema = pa.schema([*STATUS_COLUMNS, *self.stage.schema])
+        tally = write_part(part, _table(results, schema), shard)
         set_aside(part).unlink(missing_ok=True)
-        return _tally(results)
+        return tally
 
-    def _part(self, shard: Shard) -> Path:
+    def _part(self, shard: Shard) -> Location:
         return part_folder(self.work, self.stage.name, self.fingerprint) / shard.file_name
 
     def _known(self, item: Item, before: Row | None, care: Care) -> dict[str, Any] | None:
@@ -140,7 +139,7 @@ class StageJob:
         return next((name for name in self.inputs if row[name]["status"] != "ok"), None)
 
 
-def joined_rows(work: Path, shard: Shard, inputs: Mapping[str, str]) -> Iterator[Row]:
+def joined_rows(work: Location, shard: Shard, inputs: Mapping[str, str]) -> Iterator[Row]:
     """The shard's index rows, each with the columns of the stages that are read; a few rows in memory at a time."""
     streams = {name: _stream(part_folder(work, name, mark) / shard.file_name) for name, mark in inputs.items()}
     for record in read_index(work, shard):
@@ -149,10 +148,20 @@ def joined_rows(work: Path, shard: Shard, inputs: Mapping[str, str]) -> Iterator
         yield row
 
 
-def _stream(part: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(part, memory_map=True) as file:
-        for batch in file.iter_batches(batch_size=32):
-            yield from batch.to_pylist()
+def _stream(part: Location) -> Iterator[dict[str, Any]]:
+    with open_parquet(part) as file:
+        for batch in file.iter_batches(batch_size=64):
+            columns = [_values(column) for column in batch.columns]
+            for values in zip(*columns, strict=True):
+                yield dict(zip(batch.schema.names, values, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column's cells; points as rows of one array, which a Python number each would cost more than all the rest."""
+    if pa.types.is_fixed_size_list(column.type) and not column.null_count:
+        return list(column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size))
+    cells: list[Any] = column.to_pylist()
+    return cells
 
 
 def _batches(
