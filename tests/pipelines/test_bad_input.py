@@ -24,10 +24,10 @@ from h2d.errors import UserError
 from h2d.images import MAX_PIXELS, DecodeError, decode_rgb, encode_jpeg, encode_png
 from h2d.manifests.validate import validate
 from h2d.pipelines.choices import CaptionChoice, MaskChoice, RunConfig
+from h2d.pipelines.executors.supervised import Supervised
 from h2d.pipelines.prepare import prepare
 from h2d.pipelines.sources.base import Finding, Record
 from h2d.pipelines.sources.hagrid import HagridSource
-from h2d.pipelines.worker import StageJob
 
 HAND = draw(Scene(hands={"left": (0.5, 0.5)}), seed=1)
 JPEG = encode_jpeg(HAND)
@@ -163,16 +163,16 @@ def test_what_is_no_file_is_named_and_never_opened(tmp_path):
 def test_a_picture_that_vanishes_or_turns_into_a_folder_is_a_row(tmp_path, monkeypatch):
     root = tmp_path / "pictures"
     write(root, dict.fromkeys(("kept.jpg", "vanished.jpg", "turned.jpg"), PICTURES["sound.jpg"]))
-    setup = StageJob.setup
+    setup = Supervised.setup
 
-    def meddle(job):
+    def meddle(worker):
         (root / "vanished.jpg").unlink(missing_ok=True)
         if (root / "turned.jpg").is_file():
             (root / "turned.jpg").unlink()
             (root / "turned.jpg").mkdir()
-        setup(job)
+        setup(worker)
 
-    monkeypatch.setattr(StageJob, "setup", meddle)
+    monkeypatch.setattr(Supervised, "setup", meddle)
     prepared(tmp_path)
     found = outcomes(tmp_path / "out")
     assert found["kept.jpg"] == ACCEPTED
