@@ -29,6 +29,7 @@ from h2d.annotate.keypoints.holistic import HolisticDetector
 from h2d.annotate.keypoints.quiet import quiet_native
 from h2d.images import decode_rgb, encode_jpeg, load_rgb, resize
 from h2d.machine import num_cores
+from h2d.pipelines.attempts import Care
 from h2d.pipelines.executors.ray import RayExecutor
 from h2d.pipelines.merge import MergeJob
 from h2d.pipelines.parts import Tally
@@ -147,7 +148,7 @@ def overhead(folder: Path, count: int, rounds: int) -> dict[str, Any]:
                 target.setup()
                 start = time.process_time()
                 for shard in plan.shards:
-                    target.run(shard, lambda tally: None)
+                    target.run(shard, lambda tally: None, lambda places: None, Care())
                 times.append(1000 * (time.process_time() - start) / count)
         data = [file.read_bytes() for file in files]
         start = time.process_time()

@@ -1,4 +1,4 @@
-"""`h2d manifest`: check a manifest, count it, look at one picture, merge, split and compare."""
+"""`h2d manifest`: check a manifest, count it, look at one picture, export, merge, split and compare."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from h2d.manifests.difference import TableDifference
 
-app = typer.Typer(no_args_is_help=True, help="Check, count, look at, merge, split and compare manifests.")
+app = typer.Typer(no_args_is_help=True, help="Check, count, look at, export, merge, split and compare manifests.")
 
 Folder = Annotated[
     Any,
@@ -100,6 +100,35 @@ def show(
         raise UserError(f"--out {path}: give a name that ends with .png")
     _write_png(path, draw_steps(crops) if mask_steps else draw_sheet(row, crops))
     console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    to: Annotated[
+        str,
+        typer.Option(help="coco (COCO-WholeBody JSON), yolo (hand pose), webdataset (tar shards) or hf (Hub folder)."),
+    ],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    table: Annotated[
+        str | None, typer.Option(help="images or hands, as far as the form holds it.  [default: the form's own]")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="This split alone.  [default: all]")] = None,
+    json: Json = False,
+) -> None:
+    """Write a manifest in the form of another program."""
+    from rich.progress import Progress
+
+    from h2d.cli.console import errors
+    from h2d.manifests.export.base import export as export_manifest
+
+    with Progress(console=errors, transient=True, disable=json or not errors.is_terminal) as progress:
+        task = progress.add_task(f"export to {to}", total=None)
+        rows = export_manifest(folder, out, to, table=table, split=split, on_row=lambda: progress.advance(task))
+    if json:
+        print_json({"out": out, "rows": rows})
+        return
+    _say(f"{out}: " + ", ".join(f"{name} {count:,}" for name, count in rows.items()) + " rows")
 
 
 @app.command()

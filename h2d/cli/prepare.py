@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from h2d.cli.console import console
+from h2d.cli.mix import mix
 from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ _SHARED = (
     _running("executor", str | None, "run.executor", "auto, inline (this process) or ray. Default: auto."),
     _running("workers", int | None, "run.workers", "Processes. Default: one per core."),
     _running("address", str | None, "run.address", "A running Ray cluster that sees the same files."),
+    _running("gpus", float | None, "run.gpus", "GPUs per worker of a GPU stage; 0.5: two share one. Default: 1."),
+    _running("timeout", float | None, "run.timeout", "Seconds for a picture. Default: 20 x the median, 300 at least."),
     _running("config", Path | None, "", "YAML file of options; the command line goes before it."),
     _Option(
         "overrides",
@@ -238,3 +241,4 @@ for _source, _about, _own in (
     ("folder", "Any folder of pictures.", _FOLDER),
 ):
     app.command(_source)(_command(_source, _about, _own))
+app.command("mix")(mix)

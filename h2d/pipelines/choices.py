@@ -105,12 +105,20 @@ class RunConfig:
     """Processes; as many as cores when not given."""
     address: str | None = None
     """Of a running Ray cluster whose nodes see the same files; a local Ray otherwise."""
+    gpus: float = 1.0
+    """GPUs that a worker of a GPU stage takes for itself; 0.5 puts two workers on one."""
+    timeout: float | None = None
+    """Seconds an annotator may take for a picture; when not given, 20 times the median, and 300 at least."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.shard_size <= 4096:
             raise ValueError(f"shard_size must be 1 to 4096, got {self.shard_size}")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
+        for name in ("gpus", "timeout"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0, got {value:g}")
         if self.address and self.executor == "inline":
             raise ValueError("address needs executor ray or auto")
 

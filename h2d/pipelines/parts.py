@@ -58,7 +58,12 @@ def write_part(file: Location, rows: pa.Table, shard: Shard) -> Tally:
     """Commit what a stage made of a shard, with what came of it in the file's metadata; returns that."""
     reasons = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
     tally = Tally(statuses=Counter(rows["status"].to_pylist()), reasons=reasons)
-    facts = {"shard": shard.sha256, "statuses": tally.statuses, "reasons": tally.reasons}
+    facts = {
+        "fingerprint": file.parent.name,
+        "shard": shard.sha256,
+        "statuses": tally.statuses,
+        "reasons": tally.reasons,
+    }
     write_parquet(file, rows.replace_schema_metadata({_FACTS: json.dumps(facts)}))
     return tally
 
@@ -70,8 +75,13 @@ def is_done(file: Location, shard: Shard) -> bool:
             metadata = part.metadata
     except (FileNotFoundError, pa.ArrowInvalid):
         return False
-    facts = (metadata.metadata or {}).get(_FACTS)
-    return facts is not None and json.loads(facts)["shard"] == shard.sha256 and metadata.num_rows == shard.num_pictures
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return False  # Arrow's way to say that a footer makes no sense
+    facts = json.loads((metadata.metadata or {}).get(_FACTS, b"{}"))
+    named = facts.get("fingerprint") == file.parent.name and facts.get("shard") == shard.sha256
+    return bool(named and metadata.num_rows == shard.num_pictures)
 
 
 def read_tally(file: Location) -> Tally:
@@ -79,6 +89,11 @@ def read_tally(file: Location) -> Tally:
     with open_parquet(file) as part:
         facts = json.loads(part.metadata.metadata[_FACTS])
     return Tally(statuses=Counter(facts["statuses"]), reasons=Counter(facts["reasons"]))
+
+
+def set_aside(part: Location) -> Location:
+    """Where a part waits whose failures are tried once more: its good rows are taken over into the next one."""
+    return part.with_name(f"retry-{part.name}")
 
 
 def remove_leftovers(folder: Location) -> int:

@@ -236,11 +236,12 @@ def read_plan(work: Location) -> Plan:
 
 def read_index(work: Location, shard: Shard) -> list[dict[str, Any]]:
     """The records of one shard, in order."""
-    rows: list[dict[str, Any]] = _index_part(work, shard).to_pylist()
+    rows: list[dict[str, Any]] = read_index_table(work, shard).to_pylist()
     return rows
 
 
-def _index_part(work: Location, shard: Shard) -> pa.Table:
+def read_index_table(work: Location, shard: Shard) -> pa.Table:
+    """The records of one shard as columns."""
     with open_parquet(work / "index" / shard.file_name) as file:
         return file.read().cast(INDEX)
 
@@ -272,7 +273,7 @@ def _extended(work: Location, plan: Plan, source: Source, listing: Listing, new:
 def _sorted_index(work: Location, plan: Plan) -> Iterator[pa.Table]:
     rows = SortedRows()
     for shard in plan.shards:
-        rows.add(_index_part(work, shard))
+        rows.add(read_index_table(work, shard))
     return rows.blocks()
 
 

@@ -219,7 +219,13 @@ class _Placement:
         logger.info("%s: %d pictures, %s executor", job.name, num_pictures, name)
         if name not in self.started:
             start = resolve(EXECUTORS, name, kind="executor")
-            executor = start(num_workers=num_workers, address=self.run.address, scratch=self.scratch)
+            executor = start(
+                num_workers=num_workers,
+                address=self.run.address,
+                scratch=self.scratch,
+                gpus=self.run.gpus,
+                timeout_s=self.run.timeout,
+            )
             self.executors.callback(executor.close)
             self.started[name] = executor
         return self.started[name]

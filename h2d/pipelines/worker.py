@@ -3,30 +3,23 @@
 A picture that cannot be worked on becomes a row that says why; the shard goes on.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
-from h2d.errors import JobError, UserError
-from h2d.images import DecodeError
 from h2d.manifests.io import Location, open_parquet
-from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, write_part
+from h2d.pipelines.attempts import Attempts, Care, Item, OnBegin
+from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, set_aside, write_part
 from h2d.pipelines.plan import Shard, read_index
 from h2d.pipelines.stages.base import Row, Stage
 from h2d.pose.points import missing_points
 
-logger = logging.getLogger(__name__)
-
 OnPictures: TypeAlias = Callable[[Tally], None]
 """Told of pictures as they are worked on, before their shard is written."""
-
-MESSAGE_LENGTH: Final = 200
-NUM_ATTEMPTS: Final = 2
-_FATAL: Final = (UserError, JobError, MemoryError, pa.ArrowInvalid)
 
 
 @runtime_checkable
@@ -54,8 +47,8 @@ class Job(Protocol):
     def setup(self) -> None:
         """Load weights; once per worker process."""
 
-    def run(self, shard: Shard, on_pictures: OnPictures) -> Tally:
-        """Do one shard and commit its result."""
+    def run(self, shard: Shard, on_pictures: OnPictures, on_begin: OnBegin, care: Care) -> Tally:
+        """Do one shard and commit its result; `on_begin` hears which pictures would be to blame for a death now."""
 
     def close(self) -> None:
         """Give back what `setup` took."""
@@ -70,6 +63,12 @@ class StageJob:
     fingerprint: str
     inputs: Mapping[str, str]
     """Stage name -> fingerprint of the parts that it reads."""
+    retry: frozenset[str] = frozenset()
+    """Statuses that are tried once more in parts that were set aside for it."""
+    attempts: Attempts = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attempts", Attempts(stage=self.stage))
 
     @property
     def name(self) -> str:
@@ -102,43 +101,39 @@ class StageJob:
         """Close the stage."""
         self.stage.close()
 
-    def run(self, shard: Shard, on_pictures: OnPictures) -> Tally:
+    def run(self, shard: Shard, on_pictures: OnPictures, on_begin: OnBegin, care: Care) -> Tally:
         """Work through the shard's pictures and commit its part."""
+        part = self._part(shard)
+        earlier = _stream(set_aside(part)) if is_done(set_aside(part), shard) else repeat(None)
+        items = (
+            (Item(place=place, row=row, attempts_before=before["attempts"] if before else 0), before)
+            for place, (row, before) in enumerate(
+                zip(joined_rows(self.work, shard, self.inputs), earlier, strict=False)
+            )
+        )
         results: list[dict[str, Any]] = []
-        for batch in _batches(joined_rows(self.work, shard, self.inputs), self.stage.batch_size):
-            done = self._attempt(batch)
+        for batch in _batches(items, self.stage.batch_size, care.alone):
+            known = [self._known(item, before, care) for item, before in batch]
+            waiting = [item for (item, _), result in zip(batch, known, strict=True) if result is None]
+            answers = iter(self.attempts.answer(waiting, on_begin))
+            done = [next(answers) if result is None else result for result in known]
             results.extend(done)
             on_pictures(_tally(done))
         schema = pa.schema([*STATUS_COLUMNS, *self.stage.schema])
-        return write_part(self._part(shard), _table(results, schema), shard)
+        tally = write_part(part, _table(results, schema), shard)
+        set_aside(part).unlink(missing_ok=True)
+        return tally
 
     def _part(self, shard: Shard) -> Location:
         return part_folder(self.work, self.stage.name, self.fingerprint) / shard.file_name
 
-    def _attempt(self, batch: Sequence[Row]) -> list[dict[str, Any]]:
-        """Results in order: blocked rows as such, the rest in one call, and one by one if that call raises."""
-        ready = [row for row in batch if self._blocker(row) is None]
-        answers: Iterator[dict[str, Any]]
-        try:
-            answers = iter([_ok(row, columns) for row, columns in zip(ready, self.stage.process(ready), strict=True)])
-        except _FATAL:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever a picture does to an annotator is that picture's result
-            logger.info("%s: a batch of %d failed (%s), trying one by one", self.name, len(ready), error)
-            answers = iter([self._attempt_one(row) for row in ready])
-        return [_blocked(row) if self._blocker(row) else next(answers) for row in batch]
-
-    def _attempt_one(self, row: Row) -> dict[str, Any]:
-        for attempt in range(1, NUM_ATTEMPTS + 1):
-            try:
-                return _ok(row, self.stage.process([row])[0], attempts=attempt)
-            except _FATAL:
-                raise
-            except (DecodeError, FileNotFoundError) as error:
-                return _failed(row, "decode", error, attempts=attempt)
-            except Exception as error:  # noqa: BLE001  # recorded with its class and message below
-                failure = error
-        return _failed(row, type(failure).__name__, failure, attempts=NUM_ATTEMPTS)
+    def _known(self, item: Item, before: Row | None, care: Care) -> dict[str, Any] | None:
+        """The row of a picture that is not to be worked on."""
+        if self._blocker(item.row) is not None:
+            return _blocked(item.row)
+        if before is not None and before["status"] not in {"blocked", *self.retry}:
+            return dict(before)
+        return item.failed(care.given_up[item.place]) if item.place in care.given_up else None
 
     def _blocker(self, row: Row) -> str | None:
         return next((name for name in self.inputs if row[name]["status"] != "ok"), None)
@@ -155,14 +150,32 @@ def joined_rows(work: Location, shard: Shard, inputs: Mapping[str, str]) -> Iter
 
 def _stream(part: Location) -> Iterator[dict[str, Any]]:
     with open_parquet(part) as file:
-        for batch in file.iter_batches(batch_size=32):
-            yield from batch.to_pylist()
+        for batch in file.iter_batches(batch_size=64):
+            columns = [_values(column) for column in batch.columns]
+            for values in zip(*columns, strict=True):
+                yield dict(zip(batch.schema.names, values, strict=True))
 
 
-def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
+def _values(column: pa.Array) -> list[Any]:
+    """A column's cells; points as rows of one array, which a Python number each would cost more than all the rest."""
+    if pa.types.is_fixed_size_list(column.type) and not column.null_count:
+        return list(column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size))
+    cells: list[Any] = column.to_pylist()
+    return cells
+
+
+def _batches(
+    items: Iterator[tuple[Item, Row | None]], size: int, alone: frozenset[int]
+) -> Iterator[list[tuple[Item, Row | None]]]:
+    batch: list[tuple[Item, Row | None]] = []
+    for entry in items:
+        if entry[0].place in alone:
+            if batch:
+                yield batch
+            yield [entry]
+            batch = []
+            continue
+        batch.append(entry)
         if len(batch) == size:
             yield batch
             batch = []
@@ -170,17 +183,8 @@ def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
         yield batch
 
 
-def _ok(row: Row, columns: Mapping[str, Any], *, attempts: int = 1) -> dict[str, Any]:
-    return {"id": row["id"], "status": "ok", "reason": None, "message": None, "attempts": attempts, **columns}
-
-
 def _blocked(row: Row) -> dict[str, Any]:
     return {"id": row["id"], "status": "blocked", "reason": None, "message": None, "attempts": 0}
-
-
-def _failed(row: Row, reason: str, error: Exception, *, attempts: int) -> dict[str, Any]:
-    message = " ".join(str(error).split())[:MESSAGE_LENGTH]
-    return {"id": row["id"], "status": "error", "reason": reason, "message": message, "attempts": attempts}
 
 
 def _tally(results: Sequence[Mapping[str, Any]]) -> Tally:

@@ -328,7 +328,7 @@ def _accelerator(config: TrainConfig) -> Accelerator:
 
 
 def _refuse_non_finite(step: int, losses: Losses, length: Tensor, batch: Batch) -> None:
-    numbers = {"loss": float(losses.total), **{name: float(part) for name, part in losses.parts.items()}}
+    numbers = {"loss": float(losses.total.detach()), **{name: float(part) for name, part in losses.parts.items()}}
     wrong = [name for name, value in {**numbers, "gradient norm": float(length)}.items() if not math.isfinite(value)]
     if wrong:
         bad = [

@@ -52,6 +52,16 @@ def test_the_nearer_hand_hides_the_other(tmp_path, text):
     assert (answer["right"].quality, answer["left"].quality) == (1.0, 0.0)
 
 
+def test_it_hides_it_also_when_it_is_the_left_one(tmp_path):
+    meshes = {
+        "left": write_square(tmp_path / "l.ply", low=10, high=40, depth=400.0),
+        "right": write_square(tmp_path / "r.ply", low=20, high=50, depth=500.0),
+    }
+    answer = ManoSegmenter().segment([view(meshes)])[0]
+    np.testing.assert_array_equal(answer["left"].mask, square(10, 40))
+    np.testing.assert_array_equal(answer["right"].mask, square(20, 50) & ~square(10, 40))
+
+
 def test_a_crop_sees_its_part_enlarged_and_the_other_hand_still_hides(tmp_path):
     meshes = {
         "left": write_square(tmp_path / "l.ply", low=10, high=40, depth=500.0),

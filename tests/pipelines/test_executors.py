@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import pytest
 
-from h2d.errors import JobError, UserError
+from h2d.errors import UserError
 from h2d.pipelines.executors import EXECUTORS
+from h2d.pipelines.executors.ray import worker_options
 from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Shard
 from h2d.registry import resolve
@@ -41,16 +42,21 @@ class NotingJob:
     def close(self):
         self.state.clear()
 
-    def run(self, shard, on_pictures):
+    def run(self, shard, on_pictures, on_begin, care):
         assert self.state["ready"]
         if shard.number == self.error_on:
             raise UserError("the disk says no")
-        if shard.number == self.die_on:
-            os.abort()
-        for _ in range(shard.num_pictures):
+        for place in range(shard.num_pictures):
+            if place in care.given_up:
+                on_pictures(Tally(statuses=Counter(crash=1)))
+                continue
+            on_begin([place])
+            if shard.number == self.die_on and place == 1:
+                os.abort()
             on_pictures(Tally(statuses=Counter(ok=1)))
         (self.folder / str(shard.number)).write_text(str(os.getpid()))
-        return self.tally(shard)
+        crashed = len(care.given_up)
+        return Tally(statuses=+Counter(ok=shard.num_pictures - crashed, crash=crashed))
 
 
 class Noting:
@@ -101,8 +107,20 @@ def test_a_users_mistake_in_a_worker_reaches_the_user_as_itself(executor, tmp_pa
         executor.run(NotingJob(folder=tmp_path, error_on=0), SHARDS, Noting())
 
 
-def test_a_worker_that_dies_is_named_with_its_shard(executor, tmp_path):
-    if type(executor).__name__ == "InlineExecutor":
-        pytest.skip("inline, the worker is this process")
-    with pytest.raises(JobError, match=r"worker of the noting stage died on shard 0 \(split train\)"):
-        executor.run(NotingJob(folder=tmp_path, die_on=0), SHARDS[:1], Noting())
+def test_a_picture_that_kills_its_worker_is_given_up_and_nothing_else(executor, tmp_path):
+    watch = Noting()
+    executor.run(NotingJob(folder=tmp_path, die_on=2), SHARDS, watch)
+    assert {file.name for file in tmp_path.iterdir()} == {str(shard.number) for shard in SHARDS}
+    assert watch.total.statuses == {"ok": 20, "crash": 1}
+
+
+@pytest.mark.parametrize(("needs_gpu", "gpus", "asked"), [(True, 1.0, 1.0), (True, 0.5, 0.5), (False, 0.5, 0)])
+def test_workers_of_a_gpu_stage_ask_ray_for_their_share(tmp_path, needs_gpu, gpus, asked):
+    @dataclass(frozen=True, kw_only=True)
+    class GpuJob(NotingJob):
+        pass
+
+    GpuJob.needs_gpu = needs_gpu
+    options = worker_options(GpuJob(folder=tmp_path), gpus)
+    assert options["num_gpus"] == asked
+    assert (options["max_restarts"], options["max_task_retries"]) == (0, 0)

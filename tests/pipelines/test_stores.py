@@ -25,6 +25,8 @@ from h2d.manifests.files import write_json, write_parquet
 from h2d.manifests.io import Address, below, location, open_parquet
 from h2d.manifests.validate import validate
 from h2d.pipelines import lock
+from h2d.pipelines.attempts import Care
+from h2d.pipelines.executors import EXECUTORS
 from h2d.pipelines.lock import locked
 from h2d.pipelines.prepare import prepare
 from h2d.pipelines.status import read_status
@@ -161,7 +163,23 @@ def test_the_heart_beats(memory, monkeypatch):
             time.sleep(0.01)
 
 
-def test_prepared_within_a_store_the_tables_are_those_of_a_disk(memory, tmp_path):
+class HereExecutor:
+    """In this process, whose memory the store is; not in a child."""
+
+    def __init__(self, **choices): ...
+
+    def run(self, job, shards, watch):
+        job.setup()
+        for shard in shards:
+            if not watch.should_stop():
+                job.run(shard, watch.pictures_worked, lambda places: None, Care())
+        job.close()
+
+    def close(self): ...
+
+
+def test_prepared_within_a_store_the_tables_are_those_of_a_disk(memory, tmp_path, monkeypatch):
+    monkeypatch.setitem(EXECUTORS, "inline", f"{__name__}:HereExecutor")
     write_folder(tmp_path / "pictures", scenes(10))
     whole = prepare(choices_for(tmp_path), Watching())
     put(tmp_path / "pictures", memory / "pictures")

@@ -11,6 +11,7 @@ import pytest
 
 from h2d.errors import UserError
 from h2d.manifests.schema import POINTS_21
+from h2d.pipelines.attempts import Care
 from h2d.pipelines.parts import fingerprint, part_folder
 from h2d.pipelines.plan import SelectionConfig, list_source, open_plan
 from h2d.pipelines.sources.base import Record
@@ -74,7 +75,7 @@ def run(tmp_path, stage, count=7, inputs=None):
     source = ListedSource(root=tmp_path, count=count)
     plan = open_plan(tmp_path, source, list_source(source, SelectionConfig(), 100))
     job = StageJob(stage=stage, work=tmp_path, fingerprint="f" * 16, inputs=inputs or {})
-    tally = job.run(plan.shards[0], lambda tally: None)
+    tally = job.run(plan.shards[0], lambda tally: None, lambda places: None, Care())
     return tally, pq.read_table(part_folder(tmp_path, stage.name, "f" * 16) / "part-00000.parquet").to_pylist()
 
 

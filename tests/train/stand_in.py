@@ -103,7 +103,7 @@ def stand_in_config(manifest: Path, out: Path, **changes: Any) -> TrainConfig:
         "device": "cpu",
         "optimizer": {"learning_rate": 1e-2, "warmup_steps": 5},
         "speed": {"loader_workers": 0},
-        "output": {"checkpoint_every": 3, "validate_every": 10, "preview_every": 0},
+        "output": {"checkpoint_every": 5, "validate_every": 10, "preview_every": 0},
     }
     return validate_config(TrainConfig, {**values, **changes}, where="test")
 

@@ -54,6 +54,7 @@ def test_resumed_gives_the_same_losses(small_manifest, tmp_path):
 
 
 @pytest.mark.parametrize("speed", [{"micro_batch": 2, "loader_workers": 0}, {"loader_workers": 2}])
+@pytest.mark.slow
 def test_accumulation_and_loader_processes_change_nothing(small_manifest, tmp_path, speed):
     train(stand_in_config(small_manifest, tmp_path / "plain", steps=6), Silent())
     train(stand_in_config(small_manifest, tmp_path / "other", steps=6, speed=speed), Silent())
@@ -61,12 +62,13 @@ def test_accumulation_and_loader_processes_change_nothing(small_manifest, tmp_pa
         assert losses(tmp_path / "other")[step] == pytest.approx(loss, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_it_learns_and_leaves_what_it_promises(small_manifest, tmp_path):
     outcome = train(stand_in_config(small_manifest, tmp_path / "run", steps=60), Silent())
     by_step = losses(tmp_path / "run")
     assert sum(list(by_step.values())[-10:]) < 0.9 * sum(list(by_step.values())[:10])
     assert outcome.model == tmp_path / "run/checkpoints/step-0000060/model"
-    assert {path.name for path in (tmp_path / "run/checkpoints").iterdir()} == {"step-0000057", "step-0000060"}
+    assert {path.name for path in (tmp_path / "run/checkpoints").iterdir()} == {"step-0000055", "step-0000060"}
     assert json.loads((outcome.model / "facts.json").read_text())["step"] == 60
     average = load_file(outcome.model / "net.safetensors")
     raw = load_file(outcome.model.parent / "weights.safetensors")

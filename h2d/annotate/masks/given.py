@@ -15,7 +15,7 @@ from h2d.annotate.base import HandMask, HandView
 from h2d.annotate.masks.cleanup import recall
 from h2d.annotate.masks.prompts import size_of
 from h2d.config import config
-from h2d.images import DecodeError
+from h2d.images import DecodeError, refuse_bomb
 from h2d.manifests.io import Location
 from h2d.manifests.masks import project_mask
 from h2d.pose.layouts import HAND_BONES, Side
@@ -57,7 +57,9 @@ def read_given_mask(file: Location) -> Bool[np.ndarray, "h w"]:
     That is where any colour is above 0; in a black picture with a cut-out alpha channel, where that is.
     """
     # Not `load_rgb`: a mask may have one channel, an alpha channel, or 16 bits.
-    data = np.frombuffer(file.read_bytes(), np.uint8)
+    encoded = file.read_bytes()
+    refuse_bomb(encoded)
+    data = np.frombuffer(encoded, np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if pixels is None:
         raise DecodeError(f"{file}: the mask cannot be decoded")

@@ -30,7 +30,9 @@ class Watch(Protocol):
 class Executor(Protocol):
     """Runs a job over shards, in any order, each once."""
 
-    def __init__(self, *, num_workers: int, address: str | None, scratch: Path) -> None: ...
+    def __init__(
+        self, *, num_workers: int, address: str | None, scratch: Path, gpus: float = 1.0, timeout_s: float | None = None
+    ) -> None: ...
 
     def run(self, job: Job, shards: Sequence[Shard], watch: Watch) -> None:
         """Return when every shard is committed, or those in flight when `watch` says stop."""

@@ -9,45 +9,52 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import JobError
 from h2d.pipelines.executors.base import Watch
+from h2d.pipelines.executors.supervised import Supervised
 from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Shard
 from h2d.pipelines.worker import Job
 
 POLL_S: Final = 0.5
 REPORT_EVERY_S: Final = 0.5
+MAX_LOSSES: Final = 3
+"""Of one shard's workers, with their nodes; a worker's own process dies without that."""
 _OBJECT_STORE_BYTES: Final = 256 * 2**20
+
+logger = logging.getLogger(__name__)
 
 
 class RayExecutor:
     """A local Ray made for this run, or a cluster at `address` that sees the same files."""
 
-    def __init__(self, *, num_workers: int, address: str | None, scratch: Path) -> None:
+    def __init__(
+        self, *, num_workers: int, address: str | None, scratch: Path, gpus: float = 1.0, timeout_s: float | None = None
+    ) -> None:
         self._num_workers = num_workers
         self._scratch = scratch
+        self._gpus = gpus
+        self._timeout_s = timeout_s
         _start_ray(num_workers, address)
 
     def run(self, job: Job, shards: Sequence[Shard], watch: Watch) -> None:
         """Keep every actor busy with one shard at a time; raises the first error that is not a picture's own."""
         import ray
 
-        remote: Any = ray.remote(num_cpus=1, num_gpus=1 if job.needs_gpu else 0, max_restarts=0, max_task_retries=0)(
-            _Worker
-        )
-        actors = [remote.remote(job, self._scratch) for _ in range(min(self._num_workers, len(shards)))]
+        remote: Any = ray.remote(**worker_options(job, self._gpus))(_Worker)
+
+        def hire() -> Any:
+            return remote.remote(job, self._scratch, self._timeout_s)
+
+        pool = _Pool(hire=hire, num_workers=min(self._num_workers, len(shards)), job_name=job.name)
         try:
-            with _errors_as_ours(job.name):
-                ray.get([actor.setup.remote() for actor in actors])
-            self._drain(actors, job.name, list(reversed(shards)), watch)
+            _drain(pool, shards, watch, self._scratch)
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            pool.close()
 
     def close(self) -> None:
         """Stop the local Ray, or leave the cluster."""
@@ -55,36 +62,113 @@ class RayExecutor:
 
         ray.shutdown()
 
-    def _drain(self, actors: Sequence[Any], job_name: str, waiting: list[Shard], watch: Watch) -> None:
+
+def worker_options(job: Job, gpus: float) -> dict[str, Any]:
+    """What a worker asks Ray for. No restarts and no retries: the shard is our unit of both."""
+    return {"num_cpus": 1, "num_gpus": gpus if job.needs_gpu else 0, "max_restarts": 0, "max_task_retries": 0}
+
+
+class _Pool:
+    """Actors that load once and then take a shard at a time; one that is lost with its node is replaced."""
+
+    def __init__(self, *, hire: Callable[[], Any], num_workers: int, job_name: str) -> None:
+        self._hire = hire
+        self._job_name = job_name
+        self._idle: list[Any] = []
+        self._starting: dict[Any, Any] = {}
+        self._running: dict[Any, tuple[Any, Shard]] = {}
+        self._losses: Counter[int] = Counter()
+        for _ in range(num_workers):
+            self._start_one()
+
+    @property
+    def in_flight(self) -> list[Shard]:
+        """The shards that are being worked on."""
+        return [shard for _, shard in self._running.values()]
+
+    def take(self, waiting: list[Shard]) -> None:
+        """Give each idle actor a shard."""
+        while self._idle and waiting:
+            actor, shard = self._idle.pop(), waiting.pop()
+            self._running[actor.run.remote(shard)] = (actor, shard)
+
+    def finished(self, waiting: list[Shard]) -> Iterator[tuple[Shard, Tally]]:
+        """Wait a moment for shards to end; those of lost actors go back to `waiting`."""
         import ray
 
-        idle = list(actors)
-        running: dict[Any, tuple[Any, Shard]] = {}
-        told: dict[int, Tally] = {}
-        while running or (waiting and not watch.should_stop()):
-            while idle and waiting and not watch.should_stop():
-                actor, shard = idle.pop(), waiting.pop()
-                running[actor.run.remote(shard)] = (actor, shard)
-            finished, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S)
-            for reference in finished:
-                actor, shard = running.pop(reference)
-                with _errors_as_ours(job_name, shard):
-                    final = ray.get(reference)
-                _tell(watch, told, shard, final)
-                idle.append(actor)
-            for _, shard in running.values():
-                _tell(watch, told, shard, _read_progress(self._scratch, shard))
+        ready, _ = ray.wait([*self._running, *self._starting], num_returns=1, timeout=POLL_S)
+        for reference in ready:
+            if reference in self._starting:
+                self._welcome(reference)
+                continue
+            actor, shard = self._running.pop(reference)
+            try:
+                final = _get(reference)
+            except ray.exceptions.RayActorError as error:
+                self._lose(shard, error)
+                waiting.append(shard)
+                continue
+            self._idle.append(actor)
+            yield shard, final
+
+    def close(self) -> None:
+        """Kill every actor: none has anything that is not written."""
+        import ray
+
+        for actor in [*self._idle, *self._starting.values(), *(actor for actor, _ in self._running.values())]:
+            ray.kill(actor)
+
+    def _start_one(self) -> None:
+        actor = self._hire()
+        self._starting[actor.setup.remote()] = actor
+
+    def _welcome(self, reference: Any) -> None:
+        import ray
+
+        actor = self._starting.pop(reference)
+        try:
+            _get(reference)
+        except ray.exceptions.RayActorError as error:
+            if not (self._idle or self._starting or self._running):
+                raise JobError(
+                    f"a worker of the {self._job_name} stage died while it started: {_cause(error)}"
+                ) from None
+            logger.warning("a worker of the %s stage died while it started: %s", self._job_name, _cause(error))
+            return
+        self._idle.append(actor)
+
+    def _lose(self, shard: Shard, error: Exception) -> None:
+        self._losses[shard.number] += 1
+        if self._losses[shard.number] >= MAX_LOSSES:
+            raise JobError(
+                f"the {self._job_name} stage lost {MAX_LOSSES} workers on shard {shard.number} (split {shard.split}): "
+                f"{_cause(error)}; finished shards are kept: run the same command to go on"
+            ) from None
+        logger.warning("shard %d goes to another worker: %s", shard.number, _cause(error))
+        self._start_one()
+
+
+def _drain(pool: _Pool, shards: Sequence[Shard], watch: Watch, scratch: Path) -> None:
+    waiting = list(reversed(shards))
+    told: dict[int, Tally] = {}
+    while pool.in_flight or (waiting and not watch.should_stop()):
+        if not watch.should_stop():
+            pool.take(waiting)
+        for shard, final in pool.finished(waiting):
+            _tell(watch, told, shard, final)
+        for shard in pool.in_flight:
+            _tell(watch, told, shard, _read_progress(scratch, shard))
 
 
 class _Worker:
-    """Holds one job, set up, in a process of its own."""
+    """Holds one job, set up once, in a child process that it replaces when it dies."""
 
-    def __init__(self, job: Job, scratch: Path) -> None:
-        self._job = job
+    def __init__(self, job: Job, scratch: Path, timeout_s: float | None) -> None:
+        self._worker = Supervised(job, timeout_s=timeout_s)
         self._scratch = scratch
 
     def setup(self) -> None:
-        self._job.setup()
+        self._worker.setup()
 
     def run(self, shard: Shard) -> Tally:
         so_far = Tally()
@@ -99,7 +183,7 @@ class _Worker:
 
         _write_progress(self._scratch, shard, so_far)
         try:
-            return self._job.run(shard, on_pictures)
+            return self._worker.run(shard, on_pictures)
         finally:
             _progress_file(self._scratch, shard).unlink(missing_ok=True)
 
@@ -109,12 +193,14 @@ def _start_ray(num_workers: int, address: str | None) -> None:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Its memory monitor would kill the actor; the kernel kills the actor's child, and that has one picture in hand.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     import ray
 
     local = {"num_cpus": num_workers, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # without an address Ray joins whatever cluster was started on this machine
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,
@@ -125,21 +211,18 @@ def _start_ray(num_workers: int, address: str | None) -> None:
         raise JobError(f"cannot start on {where}: {' '.join(str(error).split())[:300]}") from None
 
 
-@contextmanager
-def _errors_as_ours(job_name: str, shard: Shard | None = None) -> Iterator[None]:
-    """Raise a worker's exception as itself, and a worker's death as a `JobError`."""
+def _get(reference: Any) -> Any:
+    """The answer; a worker's exception is raised as itself."""
     import ray
 
     try:
-        yield
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
-    except ray.exceptions.RayActorError as error:
-        cause = str(error).strip().splitlines()[-1].strip()
-        where = f" on shard {shard.number} (split {shard.split})" if shard else f" while it started ({cause})"
-        raise JobError(
-            f"a worker of the {job_name} stage died{where}; finished shards are kept: run the same command to go on"
-        ) from None
+
+
+def _cause(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()[:300]
 
 
 def _progress_file(scratch: Path, shard: Shard) -> Path:

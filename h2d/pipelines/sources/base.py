@@ -93,5 +93,6 @@ class SelectiveSource(Source, Protocol):
     def selected(self, *, limit: int | None, sample: int | None, seed: int) -> Iterator[Record | Finding]:
         """`sample` pictures spread over the dataset's own groups, or at least the first `limit` by split and id.
 
-        Every finding comes, also of pictures that are not chosen. Without numbers: all, as `records` has them.
+        Findings about what lies on disk come of every picture, those about its labels only of the chosen. Without
+        numbers: all, as `records` has them.
         """

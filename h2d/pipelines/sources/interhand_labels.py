@@ -5,7 +5,7 @@ Axis legend: n entries, f frames.
 
 import json
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -102,7 +102,7 @@ def read_joints(file: Path) -> Joints:
             rows[int(capture), int(frame)] = len(worlds)
             worlds.append(world)
             valids.append(valid.reshape(NUM_JOINTS))
-    except (ijson.JSONError, TypeError, ValueError) as error:
+    except (ijson.JSONError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{file}: damaged joints ({type(error).__name__}: {error}): download it again") from None
     return Joints(
         row=rows,
@@ -125,7 +125,7 @@ def read_cameras(file: Path) -> dict[tuple[int, str], Camera]:
                     principal=_pair(values["princpt"][name]),
                 )
         return cameras
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: damaged cameras ({type(error).__name__}: {error}): download it again") from None
 
 
@@ -136,6 +136,8 @@ def _pair(values: Any) -> tuple[float, float]:
 
 def _add_image(entries: Entries, known: dict[Place, int], image: Mapping[str, Any]) -> None:
     below, _, name = image["file_name"].rpartition("/")
+    if image["file_name"].startswith("/") or ".." in below.split("/"):
+        raise ValueError(f"file_name {image['file_name']!r} leads out of the dataset")
     frame = int(image["frame_idx"])
     place = Place(int(image["capture"]), image["seq_name"], str(image["camera"]), below, image.get("subject"))
     if place not in known:
@@ -170,7 +172,7 @@ def _matched(
     return matched
 
 
-def _frames(file: Path) -> Any:
+def _frames(file: Path) -> Iterator[tuple[str, str, list[Any], list[Any]]]:
     """Capture, frame, 126 numbers and 42 flags, perhaps none, of every frame; one frame in memory at a time."""
     maps = lists = 0
     capture = frame = key = ""

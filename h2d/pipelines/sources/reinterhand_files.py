@@ -154,7 +154,7 @@ def _first(folder: Path, names: list[str]) -> Path | None:
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text())
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8
         raise UserError(f"{file}: damaged JSON ({error}): unpack it again") from None
 
 

@@ -1,4 +1,7 @@
-"""Mask: each hand's mask in its crop, and laid into the working picture. Axis legend: h w crop or picture size."""
+"""Mask: each hand's mask in its crop, and laid into the working picture.
+
+Axis legend: h w crop or picture size, n3 points times three.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,5 +112,5 @@ class MaskStage:
         return columns
 
 
-def _points(numbers: Sequence[float]) -> Float32[np.ndarray, "21 3"]:
+def _points(numbers: Sequence[float] | Float32[np.ndarray, " n3"]) -> Float32[np.ndarray, "21 3"]:
     return np.asarray(numbers, np.float32).reshape(-1, 3)

@@ -10,6 +10,7 @@ from h2d.errors import UserError
 from h2d.pipelines.plan import SelectionConfig, list_source
 from h2d.pipelines.sources.base import Finding, Record
 from h2d.pipelines.sources.interhand import InterhandSource
+from h2d.pipelines.sources.interhand_labels import read_entries
 from h2d.pose.layouts import HANDS, SIDES
 from h2d.pose.points import present
 from h2d.registry import resolve
@@ -167,6 +168,17 @@ def test_entries_whose_labels_are_missing_are_listed_without_hands_and_named(own
     assert all(not record.hands for record in records)
 
 
+def test_a_frame_without_coordinates_is_a_damaged_file(own):
+    def rename(joints):
+        for frames in joints.values():
+            for frame in frames.values():
+                frame["coord"] = frame.pop("world_coord")
+
+    edit(own, "train", "joint_3d", rename)
+    with pytest.raises(UserError, match=r"train_joint_3d\.json: damaged joints \(KeyError: 'world_coord'\)"):
+        listed(own)
+
+
 def test_a_folder_that_is_not_there_is_one_finding(own):
     def add(values):
         for number in range(5):
@@ -222,3 +234,13 @@ def test_golden_pixels_of_real_frames():
         assert set(record.hands) == set(golden)
         for side, points in golden.items():
             np.testing.assert_allclose(record.hands[side][[0, 8], :2], points, atol=0.01)
+
+
+@pytest.mark.parametrize("path", ["../../../../secret/image1.jpg", "/etc/image1.jpg", "Capture0/../../../image1.jpg"])
+def test_a_file_name_that_leads_out_of_the_dataset_is_refused(path, tmp_path):
+    image = {"id": 1, "file_name": path, "frame_idx": 1, "capture": 0, "seq_name": "s", "camera": "1", "width": 9}
+    file = tmp_path / "InterHand2.6M_train_data.json"
+    file.write_text(json.dumps({"images": [image | {"height": 9}], "annotations": []}))
+    with pytest.raises(UserError, match="leads out of the dataset") as error:
+        read_entries(file)
+    assert len(str(error.value).splitlines()) == 1

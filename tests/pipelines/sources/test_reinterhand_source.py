@@ -11,6 +11,7 @@ from h2d.images import DecodeError, load_rgb
 from h2d.pipelines.choices import MaskChoice, PrepareConfig
 from h2d.pipelines.plan import SelectionConfig, list_source
 from h2d.pipelines.prepare import survey
+from h2d.pipelines.sources import reinterhand_files
 from h2d.pipelines.sources.base import Finding, Record
 from h2d.pipelines.sources.reinterhand import ReinterhandSource
 from h2d.pose.layouts import SIDES
@@ -197,3 +198,12 @@ def test_samples_and_choices(easy):
 def test_a_part_of_a_hand_beyond_the_picture_is_kept(easy):
     records, _ = listed(easy)
     assert all(present(points).all() for record in records for points in record.hands.values())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000])
+def test_json_that_is_none_is_named_in_one_line(content, tmp_path):
+    file = tmp_path / "truncation_ratio.json"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"truncation_ratio\.json: damaged JSON") as caught:
+        reinterhand_files._json(file)
+    assert len(str(caught.value).splitlines()) == 1
