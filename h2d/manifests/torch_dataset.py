@@ -7,7 +7,6 @@ Axis legend: n rows, p points.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from jaxtyping import Float32
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from h2d.errors import UserError
+from h2d.manifests.io import Location
 from h2d.manifests.row_order import (
     Reader,
     Span,
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Group:
-    path: Path
+    path: Location
     number: int
     num_rows: int
 
@@ -151,7 +151,7 @@ class ManifestRows(IterableDataset[Row]):
     def _read(self, buffer: Sequence[Span]) -> dict[str, Sequence[Any] | Float32[np.ndarray, "n ..."]]:
         """The columns of a buffer's rows."""
         tables = []
-        opened: dict[Path, pq.ParquetFile] = {}
+        opened: dict[Location, pq.ParquetFile] = {}
         try:
             for piece in buffer:
                 group = self._groups[piece.group]
