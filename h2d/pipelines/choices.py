@@ -109,6 +109,8 @@ class RunConfig:
     """GPUs that a worker of a GPU stage takes for itself; 0.5 puts two workers on one."""
     timeout: float | None = None
     """Seconds an annotator may take for a picture; when not given, 20 times the median, and 300 at least."""
+    max_error_rate: float = 0.05
+    """Share of a stage's pictures that may fail before the run stops, once 1000 were worked on; 1 never stops it."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.shard_size <= 4096:
@@ -119,6 +121,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0, got {value:g}")
+        if not 0 <= self.max_error_rate <= 1:
+            raise ValueError(f"max_error_rate must be 0 to 1, got {self.max_error_rate:g}")
         if self.address and self.executor == "inline":
             raise ValueError("address needs executor ray or auto")
 

@@ -64,6 +64,12 @@ class MergeJob:
         counts = json.loads(self._marker(shard).read_text())
         return Tally(statuses=Counter(counts["statuses"]), reasons=Counter(counts["reasons"]))
 
+    def forget(self, shard: Shard) -> None:
+        """Have the shard merged once more: its rows of a table may then be none."""
+        self._marker(shard).unlink(missing_ok=True)
+        for table in TABLES:
+            self._file(table, shard).unlink(missing_ok=True)
+
     def setup(self) -> None:
         """Nothing to load."""
 

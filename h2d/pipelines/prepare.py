@@ -22,10 +22,13 @@ from h2d.manifests.schema import TABLES
 from h2d.pipelines.choices import PrepareConfig, RunConfig, build_source, build_stages
 from h2d.pipelines.executors import EXECUTORS
 from h2d.pipelines.executors.base import Executor, Watch
+from h2d.pipelines.limits import ErrorLimit
 from h2d.pipelines.lock import locked
 from h2d.pipelines.merge import MERGE_VERSION, MergeJob, is_published, publish
 from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
 from h2d.pipelines.plan import Listing, Plan, Shard, list_source, open_plan
+from h2d.pipelines.progress_file import RecordedWatch
+from h2d.pipelines.retry import set_failures_aside
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.worker import Job, StageJob
 from h2d.registry import resolve
@@ -95,8 +98,17 @@ def survey(choices: PrepareConfig) -> Survey:
     )
 
 
-def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend: bool = False) -> Outcome:
+def prepare(
+    choices: PrepareConfig,
+    watch: Watch,
+    *,
+    fresh: bool = False,
+    extend: bool = False,
+    retry: frozenset[str] = frozenset(),
+) -> Outcome:
     """Run what is not done yet; `extend` adds pictures that are new since the plan was made.
+
+    `retry` has pictures worked on again whose rows have one of these statuses: error, crash, timeout.
 
     Raises `UserError` for a wrong folder, option or model before any work, and `JobError` when work cannot go on.
     """
@@ -110,7 +122,9 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend
             _clear(choices.out)
         remove_leftovers(choices.out)
         plan = open_plan(work, source, listing, extend=extend)
-        jobs, merge = _jobs(work, stages, plan)
+        jobs, merge = _jobs(work, stages, plan, retry)
+        if retry:
+            set_failures_aside(jobs, merge, plan, choices.out)
         outcome = Outcome(
             out=choices.out,
             plan=plan,
@@ -124,8 +138,11 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend
             everything: list[Job] = [*jobs, merge]
             with ExitStack() as executors:
                 place = _Placement(run=choices.run, scratch=_scratch(work, executors), executors=executors)
+                recorded = RecordedWatch(watch, work)
+                executors.callback(recorded.close)
+                guarded = ErrorLimit(recorded, max_error_rate=choices.run.max_error_rate)
                 for job in everything:
-                    _run(job, plan, place, watch)
+                    _run(job, plan, place, guarded)
                     if watch.should_stop():
                         return outcome
             publish(merge, plan, choices.out, created=datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -156,7 +173,9 @@ def _names(stages: Sequence[Stage]) -> tuple[str, ...]:
     return tuple(f"{stage.name}: {stage.annotator}" for stage in stages)
 
 
-def _jobs(work: Location, stages: Sequence[Stage], plan: Plan) -> tuple[list[StageJob], MergeJob]:
+def _jobs(
+    work: Location, stages: Sequence[Stage], plan: Plan, retry: frozenset[str]
+) -> tuple[list[StageJob], MergeJob]:
     """A job per stage, chained by fingerprints, and the job that joins them; parts name their pictures themselves."""
     marks: dict[str, str] = {}
     jobs: list[StageJob] = []
@@ -164,7 +183,7 @@ def _jobs(work: Location, stages: Sequence[Stage], plan: Plan) -> tuple[list[Sta
         inputs = {name: marks[name] for name in stage.reads}
         mark = fingerprint(stage.name, stage.version, stage.identity(), [plan.source, *inputs.values()])
         marks[stage.name] = mark
-        jobs.append(StageJob(stage=stage, work=work, fingerprint=mark, inputs=inputs))
+        jobs.append(StageJob(stage=stage, work=work, fingerprint=mark, inputs=inputs, retry=retry))
     facts = {
         "source": plan.source,
         "description": plan.description,

@@ -87,11 +87,11 @@ class StageJob:
 
     def is_done(self, shard: Shard) -> bool:
         """Whether the part is there, whole, with a row per picture."""
-        return is_done(self._part(shard), shard)
+        return is_done(self.part(shard), shard)
 
     def tally(self, shard: Shard) -> Tally:
         """Count the part's rows."""
-        return read_tally(self._part(shard))
+        return read_tally(self.part(shard))
 
     def setup(self) -> None:
         """Set the stage up."""
@@ -103,7 +103,7 @@ class StageJob:
 
     def run(self, shard: Shard, on_pictures: OnPictures, on_begin: OnBegin, care: Care) -> Tally:
         """Work through the shard's pictures and commit its part."""
-        part = self._part(shard)
+        part = self.part(shard)
         earlier = _stream(set_aside(part)) if is_done(set_aside(part), shard) else repeat(None)
         items = (
             (Item(place=place, row=row, attempts_before=before["attempts"] if before else 0), before)
@@ -124,7 +124,8 @@ class StageJob:
         set_aside(part).unlink(missing_ok=True)
         return tally
 
-    def _part(self, shard: Shard) -> Location:
+    def part(self, shard: Shard) -> Location:
+        """Where the shard's part lies."""
         return part_folder(self.work, self.stage.name, self.fingerprint) / shard.file_name
 
     def _known(self, item: Item, before: Row | None, care: Care) -> dict[str, Any] | None:
