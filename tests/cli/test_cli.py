@@ -20,7 +20,7 @@ def test_help_shows_the_verbs_that_work(verb):
     assert verb in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "evaluate"])
+@pytest.mark.parametrize("verb", ["sample", "evaluate"])
 def test_help_shows_no_verb_that_does_not(verb):
     done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
     assert f" {verb} " not in done.stdout
