@@ -25,16 +25,18 @@ def main() -> None:
     if not arguments.root.is_dir():
         print(f"skipped: no HaGRID folder at {arguments.root}, name one with --root")
         return
-    records = list_source(HagridSource(root=arguments.root), SelectionConfig(limit=arguments.limit), 512).records
+    listing = list_source(HagridSource(root=arguments.root), SelectionConfig(limit=arguments.limit), 512)
+    records = [row for block in listing.blocks() for row in block.to_pylist()]
     ours = HolisticDetector()
     counts = {}
     for name, detector in (("ours", ours), ("holistic alone", replace(ours, ask_hands=False))):
         detector.setup()
         hands = []
         for record in records:
-            picture = load_rgb(arguments.root / record.path)
+            picture = load_rgb(arguments.root / record["path"])
             height, width = picture.shape[:2]
-            boxes = record.boxes_xywh * np.array([width, height, width, height], np.float32)
+            fractions = np.asarray(record["boxes_xywh"], np.float32).reshape(-1, 4)
+            boxes = fractions * np.array([width, height, width, height], np.float32)
             hands.append(len(detector.detect(picture, boxes).hands))
         detector.close()
         counts[name] = {"pictures": len(hands), "with_a_hand": sum(map(bool, hands)), "hands": sum(hands)}

@@ -73,7 +73,7 @@ class InstantDetector:
 
     def close(self) -> None: ...
 
-    def detect(self, picture: np.ndarray, boxes_xywh: np.ndarray) -> Detection:
+    def detect(self, picture: np.ndarray, boxes_xywh: np.ndarray, given: object = None) -> Detection:
         height, width = picture.shape[:2]
         points = np.ones((21, 3), np.float32)
         points[:, 0] = width / 2 + 100 * np.cos(np.arange(21))

@@ -10,7 +10,8 @@ Axis legend: h height, w width, n boxes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -54,12 +55,23 @@ class Detection:
     hands: Mapping[Side, FoundHand] = field(default_factory=dict)
 
 
+GivenHands: TypeAlias = Mapping[Side, Float32[np.ndarray, "21 3"]]
+"""The dataset's own points of each hand; one that is not valid is missing."""
+
+NOTHING_GIVEN: Final[GivenHands] = MappingProxyType({})
+
+
 @runtime_checkable
 class KeypointDetector(Annotator, Protocol):
     """Finds one person's 133 points."""
 
-    def detect(self, picture: UInt8[np.ndarray, "h w 3"], boxes_xywh: Float32[np.ndarray, "n 4"]) -> Detection:
-        """Look at one picture; `boxes_xywh` are the dataset's own hand boxes in pixels, perhaps none."""
+    def detect(
+        self,
+        picture: UInt8[np.ndarray, "h w 3"],
+        boxes_xywh: Float32[np.ndarray, "n 4"],
+        given: GivenHands = NOTHING_GIVEN,
+    ) -> Detection:
+        """Look at one picture; the dataset's own hand boxes and hands are in pixels, perhaps none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,6 +91,7 @@ _SHARED = (
         spelling=("--set",),
     ),
     _flag("fresh", "--fresh", "Delete what an earlier run made in --out, and start over."),
+    _flag("extend", "--extend", "Add the pictures that are new since the plan was made; what is done stays."),
     _flag("dry_run", "--dry-run", "Say what would be done; write nothing."),
     _flag("as_json", "--json", "Print the outcome as JSON."),
 )
@@ -103,6 +104,18 @@ _HAGRID = (
 )
 
 _FOLDER = (_pictures("split", str | None, "source_options.split", "Name of the split they form. Default: train."),)
+
+
+_LAION_HUMAN = (
+    _pictures("mapping", Path | None, "source_options.mapping", "The mapping file, if not mapping_file_training.json."),
+    _pictures("persons", int | None, "rules.persons", "People a picture must show; 0: any number. Default: 1."),
+    _pictures(
+        "min_hand_px",
+        int | None,
+        "rules.min_hand_px",
+        "Pixels of hand mask a picture must have, its shorter side at 512; 0: any. Default: 2500.",
+    ),
+)
 
 
 def _command(source: str, about: str, own: tuple[_Option, ...]) -> Callable[..., None]:
@@ -140,7 +153,7 @@ def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> No
         return
     progress = JobProgress(quiet=flags["as_json"])
     with progress.watching():
-        outcome = prepare(choices, progress, fresh=flags["fresh"])
+        outcome = prepare(choices, progress, fresh=flags["fresh"], extend=flags["extend"])
     if flags["as_json"]:
         print_json({"out": outcome.out, "counts": outcome.counts, "did_nothing": outcome.did_nothing})
     else:
@@ -195,6 +208,7 @@ def _tell_survey(found: "Survey", *, as_json: bool) -> None:
 
 for _source, _about, _own in (
     ("hagrid", "HaGRID v1, 2.0 or v2-1M, full size or 512 px, as downloaded.", _HAGRID),
+    ("laion-human", "LAION-Human as HumanSD hands it out, its pictures downloaded.", _LAION_HUMAN),
     ("folder", "Any folder of pictures.", _FOLDER),
 ):
     app.command(_source)(_command(_source, _about, _own))

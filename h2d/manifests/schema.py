@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from h2d.pose.layouts import NUM_HAND_POINTS, NUM_POINTS
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"
 """Minor: columns were added. Major: a meaning changed, and an older reader refuses the file."""
 
 POINTS_133 = pa.list_(pa.float32(), NUM_POINTS * 3)
@@ -46,7 +46,11 @@ IMAGES: Final = pa.schema(
         _required("image_scale", pa.float32(), "working size / source size"),
         _field("gesture", pa.string(), "the dataset's gesture label"),
         _field("subject", pa.string(), "the dataset's person id"),
-        _required("persons", pa.int32(), "people found by the keypoint detector (Holistic reports one at most)"),
+        _required(
+            "persons",
+            pa.int32(),
+            "people found by the keypoint detector; the keypoints are those of the most prominent one",
+        ),
         _required("body", POINTS_133, "133 COCO-WholeBody points; body points may be extrapolated outside the picture"),
         _required("hand_left", POINTS_21, "the person's own left hand"),
         _required("hand_right", POINTS_21, "the person's own right hand"),
@@ -69,6 +73,7 @@ IMAGES: Final = pa.schema(
         _field("segmenter", pa.string(), "the model that drew the masks"),
         _field("caption", pa.string(), "description of the picture"),
         _field("captioner", pa.string(), "the model that wrote the caption"),
+        _field("original_caption", pa.string(), "what the dataset itself says of the picture"),
         _field("gesture_boxes_xywh", pa.list_(BOX), "the dataset's own hand boxes"),
         _field("gesture_box_labels", pa.list_(pa.string()), "the label of each of the dataset's boxes"),
     ]

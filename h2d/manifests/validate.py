@@ -98,20 +98,27 @@ def _check_schema(path: Path, where: str, table: str, found: _Found) -> bool:
     """Whether the file's columns are ours; an older or newer minor version may lack or add some that may be null."""
     with open_part(path) as file:
         schema = file.schema_arrow
-    same_version = read_facts(path)["schema_version"] == SCHEMA_VERSION
+    version = _minor(read_facts(path)["schema_version"])
+    ours = _minor(SCHEMA_VERSION)
     wrong = []
     for field in TABLES[table]:
         if field.name not in schema.names:
+            if version < ours and field.nullable:
+                continue
             wrong.append(f"column {field.name} is missing")
         elif schema.field(field.name).type != field.type:
             wrong.append(f"column {field.name} is {schema.field(field.name).type}, not {field.type}")
         elif schema.field(field.name).nullable != field.nullable:
             wrong.append(f"column {field.name} {'must' if field.nullable else 'must not'} allow nulls")
-    if same_version:
+    if version == ours:
         wrong += [f"column {name} is not one of ours" for name in schema.names if name not in TABLES[table].names]
     for message in wrong:
         found.add("schema", where, message)
     return not wrong
+
+
+def _minor(version: str) -> int:
+    return int(version.split(".")[1])
 
 
 def _check_rows(table: str, rows: pa.Table, folder: str, source_root: Path | None, found: _Found) -> None:

@@ -3,7 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-STAGES: Final = {"pose": "Keypoints", "mask": "Masks", "caption": "Captions"}
+STAGES: Final = {
+    "screen": "People by the dataset's own labels",
+    "pose": "Keypoints",
+    "mask": "Masks",
+    "hand_size": "Hand size",
+    "caption": "Captions",
+}
 
 TOOLS: Final = {
     "holistic": "MediaPipe Holistic",

@@ -17,13 +17,17 @@ from h2d.pipelines.sources import SOURCES
 from h2d.pipelines.sources.base import Source
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.stages.caption import CaptionStage
+from h2d.pipelines.stages.hand_size import HandSizeStage
 from h2d.pipelines.stages.mask import MaskStage
 from h2d.pipelines.stages.pose import PoseStage
+from h2d.pipelines.stages.screen import ScreenStage
 from h2d.pipelines.working_picture import PictureConfig
 from h2d.registry import resolve
 
 SAM_WEIGHTS = {"vit_h": "sam-vit-h", "vit_l": "sam-vit-l", "vit_b": "sam-vit-b"}
 LLAVA_WEIGHTS = "llava-1.5-7b"
+_SCREENED = {"laion-human"}
+"""Datasets that say in a file of each picture who is in it."""
 
 
 @config
@@ -54,6 +58,25 @@ class CaptionChoice:
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
+
+@config
+class RulesConfig:
+    """Which pictures are left out for what they show. None: what the paper does with this dataset."""
+
+    persons: int | None = None
+    """How many people the dataset's own labels and the detector must find; 0: any number."""
+    min_hand_px: int | None = None
+    """Of the hands' masks together, in a picture whose shorter side is 512; 0: any number."""
+
+    def __post_init__(self) -> None:
+        for name in ("persons", "min_hand_px"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
+
+
+RULES = {"laion-human": RulesConfig(persons=1, min_hand_px=2500)}
+"""The paper's, for the datasets that it filters."""
 
 AnnotatorChoice: TypeAlias = PoseChoice | MaskChoice | CaptionChoice
 
@@ -106,6 +129,7 @@ class PrepareConfig:
     caption: CaptionChoice = field(default_factory=CaptionChoice)
     pictures: PictureConfig = field(default_factory=PictureConfig)
     crops: CropConfig = field(default_factory=CropConfig)
+    rules: RulesConfig = field(default_factory=RulesConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
@@ -121,15 +145,19 @@ def build_source(choices: PrepareConfig) -> Source:
 
 def build_stages(choices: PrepareConfig) -> list[Stage]:
     """The stages in order, their models located; raises `UserError` when one is not to be had."""
-    stages: list[Stage] = [
+    persons, min_hand_px = _rules(choices)
+    stages: list[Stage] = [ScreenStage(root=choices.root, persons=persons)] if choices.source in _SCREENED else []
+    stages.append(
         PoseStage(
             root=choices.root,
             annotator=choices.pose.name,
             detector=_build(DETECTORS, choices.pose, kind="keypoint detector"),
             pictures=choices.pictures,
             crops=choices.crops,
+            reads=tuple(stage.name for stage in stages),
+            persons=persons,
         )
-    ]
+    )
     mask = _located_mask(choices.mask)
     if mask.name != "none":
         segmenter = _build(SEGMENTERS, mask, kind="segmenter")
@@ -142,6 +170,10 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
                 uses_all_cores=mask.name == "sam" and not has_gpu(),
             )
         )
+    if min_hand_px and mask.name == "none":
+        raise UserError(f"rules.min_hand_px = {min_hand_px}: it needs masks: give --min-hand-px 0, or another --mask")
+    if min_hand_px:
+        stages.append(HandSizeStage(min_hand_px=min_hand_px))
     caption = _located_caption(choices.caption)
     if caption.name != "none":
         captioner = _build(CAPTIONERS, caption, kind="captioner")
@@ -150,11 +182,20 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
                 annotator=caption.name,
                 captioner=captioner,
                 source=choices.source,
+                reads=("pose", "hand_size") if min_hand_px else ("pose",),
                 needs_gpu=caption.name == "llava" and has_gpu(),
                 uses_all_cores=caption.name == "llava" and not has_gpu(),
             )
         )
     return stages
+
+
+def _rules(choices: PrepareConfig) -> tuple[int, int]:
+    """How many people and pixels of hands are wanted; 0: any."""
+    given, usual = choices.rules, RULES.get(choices.source, RulesConfig())
+    persons = usual.persons if given.persons is None else given.persons
+    min_hand_px = usual.min_hand_px if given.min_hand_px is None else given.min_hand_px
+    return persons or 0, min_hand_px or 0
 
 
 def has_gpu() -> bool:

@@ -25,7 +25,7 @@ from h2d.pipelines.stages.base import Row
 from h2d.pipelines.worker import OnPictures, joined_rows
 from h2d.pose.layouts import SIDES
 
-MERGE_VERSION: Final = 1
+MERGE_VERSION: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,11 @@ class MergeJob:
         return self.work / "merge" / self.fingerprint
 
     def is_done(self, shard: Shard) -> bool:
-        """Whether the shard's marker, written last, is there."""
-        return self._marker(shard).exists()
+        """Whether the shard's marker, written last, is there and of these pictures."""
+        try:
+            return bool(json.loads(self._marker(shard).read_text())["shard"] == shard.sha256)
+        except FileNotFoundError:
+            return False
 
     def tally(self, shard: Shard) -> Tally:
         """What the marker says."""
@@ -83,7 +86,7 @@ class MergeJob:
             statuses=Counter({"ok": len(rows["images"])}) + Counter(row["status"] for row in rows["rejects"]),
             reasons=Counter(row["reason"] for row in rows["rejects"]),
         )
-        write_json(self._marker(shard), {"statuses": tally.statuses, "reasons": tally.reasons})
+        write_json(self._marker(shard), {"shard": shard.sha256, "statuses": tally.statuses, "reasons": tally.reasons})
         on_pictures(tally)
         return tally
 
@@ -136,6 +139,7 @@ def publish(job: MergeJob, plan: Plan, out: Path, *, created: str) -> dict[str, 
             "schema_version": SCHEMA_VERSION,
             **job.facts,
             "fingerprint": job.fingerprint,
+            "index_sha256": plan.index_sha256,
             "counts": counts,
             "splits": splits,
             "reject_reasons": dict(tally.reasons.most_common()),
@@ -145,12 +149,13 @@ def publish(job: MergeJob, plan: Plan, out: Path, *, created: str) -> dict[str, 
     return counts
 
 
-def is_published(job: MergeJob, out: Path) -> bool:
+def is_published(job: MergeJob, plan: Plan, out: Path) -> bool:
     """Whether `out` holds this very manifest, with all its rows."""
     try:
         manifest = json.loads((out / "manifest.json").read_text())
         counts = manifest["counts"]
-        return manifest["fingerprint"] == job.fingerprint and all(
+        made_of = manifest["fingerprint"], manifest["index_sha256"]
+        return made_of == (job.fingerprint, plan.index_sha256) and all(
             count_rows(out, table) == counts[table] for table in TABLES
         )
     except (FileNotFoundError, json.JSONDecodeError, KeyError, pa.ArrowInvalid):
@@ -203,6 +208,7 @@ def _image(row: Row, source: str) -> dict[str, Any]:
         "gesture": row["gesture"],
         "subject": row["subject"],
         "gesture_box_labels": row["box_labels"],
+        "original_caption": row["original_caption"],
         "image": {"bytes": pose["picture"], "path": f"{row['id'].replace('/', '_')}.{extension}"},
     }
 

@@ -1,5 +1,6 @@
 """Part files: what a stage made of a shard. A part that exists, is whole and has its rows is done; nothing else is.
 
+A part says of which pictures it was made and how they came out, so that one look at its end tells all.
 A part lies at `work/<stage>/<fingerprint>/part-NNNNN.parquet`. The fingerprint hashes the stage's code version,
 options and models and the fingerprints it reads from, so a changed option re-runs what it touches and nothing more.
 """
@@ -15,7 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from h2d.manifests.files import TEMPORARY
+from h2d.manifests.files import TEMPORARY, write_parquet
 from h2d.pipelines.plan import Shard
 
 STATUS_COLUMNS: Final = [
@@ -27,7 +28,8 @@ STATUS_COLUMNS: Final = [
 ]
 """At the head of every part: ok, or why not. "blocked" means that an earlier stage has no result for the picture."""
 
-_NAME: Final = b"h2d_part"
+
+_FACTS: Final = b"h2d_part"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,37 +54,33 @@ def part_folder(work: Path, stage: str, stage_fingerprint: str) -> Path:
     return work / stage / stage_fingerprint
 
 
+def write_part(file: Path, rows: pa.Table, shard: Shard) -> Tally:
+    """Commit what a stage made of a shard, with what came of it in the file's metadata; returns that."""
+    reasons = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
+    tally = Tally(statuses=Counter(rows["status"].to_pylist()), reasons=reasons)
+    facts = {"shard": shard.sha256, "statuses": tally.statuses, "reasons": tally.reasons}
+    write_parquet(file, rows.replace_schema_metadata({_FACTS: json.dumps(facts)}))
+    return tally
+
+
 def is_done(file: Path, shard: Shard) -> bool:
-    """Whether the part is there, whole, says that it is this one, and has one row per picture of its shard."""
+    """Whether the part is there, whole, made of this shard's pictures, and has one row per picture."""
     try:
-        footer = pq.read_metadata(file)
+        metadata = pq.read_metadata(file)
     except (FileNotFoundError, pa.ArrowInvalid):
         return False
     except OSError as error:
         if error.errno is not None:
             raise
         return False  # Arrow's way to say that a footer makes no sense
-    name = (footer.metadata or {}).get(_NAME)
-    return bool(footer.num_rows == shard.num_pictures and name == _part_name(file.parent.name, shard))
-
-
-def part_schema(columns: pa.Schema, stage_fingerprint: str, shard: Shard) -> pa.Schema:
-    """The schema of a stage's part: status, the stage's columns, and which part it is."""
-    name = {_NAME: _part_name(stage_fingerprint, shard)}
-    return pa.schema([*STATUS_COLUMNS, *columns], metadata=name)
-
-
-def _part_name(stage_fingerprint: str, shard: Shard) -> bytes:
-    return f"{stage_fingerprint}/{shard.number}".encode()
+    facts = (metadata.metadata or {}).get(_FACTS)
+    return facts is not None and json.loads(facts)["shard"] == shard.sha256 and metadata.num_rows == shard.num_pictures
 
 
 def read_tally(file: Path) -> Tally:
-    """Count a part's rows by status and reason, reading those two columns only."""
-    table = pq.read_table(file, columns=["status", "reason"])
-    return Tally(
-        statuses=Counter(table["status"].to_pylist()),
-        reasons=Counter(reason for reason in table["reason"].to_pylist() if reason is not None),
-    )
+    """What came of the part's pictures."""
+    facts = json.loads(pq.read_metadata(file).metadata[_FACTS])
+    return Tally(statuses=Counter(facts["statuses"]), reasons=Counter(facts["reasons"]))
 
 
 def set_aside(part: Path) -> Path:

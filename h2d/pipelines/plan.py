@@ -1,46 +1,37 @@
 """The plan: which pictures there are, cut into shards once, so that every later run does the same work.
 
-`work/plan.json` holds the shards' sizes and a hash over every record; `work/index/part-NNNNN.parquet` holds one
-shard's records. A run whose source lists other pictures than the plan stops and says what differs.
+`work/plan.json` holds each shard's size and a hash over its records; `work/index/part-NNNNN.parquet` holds one
+shard's records. A run whose source lists other pictures than the plan stops and says what differs, or is told to
+extend the plan: new pictures then form new shards at its end, and no old shard changes.
 """
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.manifests.files import write_json, write_parquet
+from h2d.pipelines.difference import Difference, difference
+from h2d.pipelines.index import INDEX, ROWS_PER_RUN, SortedRows, digest, index_table
 from h2d.pipelines.sources.base import Finding, Record, Source
 from h2d.pipelines.sources.selection import select
 
-PLAN_VERSION: Final = 1
-
-INDEX: Final = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("size_bytes", pa.int64(), nullable=False),
-        ("gesture", pa.string()),
-        ("subject", pa.string()),
-        ("boxes_xywh", pa.list_(pa.list_(pa.float32()))),
-        ("box_labels", pa.list_(pa.string())),
-        ("box_landmarks", pa.list_(pa.list_(pa.float32()))),
-        ("mask_path", pa.string()),
-    ]
-)
+PLAN_VERSION: Final = 2
 
 FINDINGS: Final = pa.schema([("kind", pa.string()), ("split", pa.string()), ("name", pa.string())])
+
+
+_REMEDY: Final = "--fresh to start over, or another --out"
 
 
 @config
@@ -68,6 +59,8 @@ class Shard:
     number: int
     split: str
     num_pictures: int
+    sha256: str = ""
+    """Over its records; stands in every part made of it, so that a part of other pictures is not taken for its own."""
 
     @property
     def file_name(self) -> str:
@@ -84,10 +77,14 @@ class Plan:
     root: Path
     choices: Mapping[str, Any]
     """Everything that decided which pictures are listed."""
-    index_sha256: str
     shards: tuple[Shard, ...]
     findings: Mapping[str, int]
     """What was noticed about the dataset, by kind; named in `work/findings.parquet`."""
+
+    @property
+    def index_sha256(self) -> str:
+        """Over every record."""
+        return hashlib.sha256("".join(shard.sha256 for shard in self.shards).encode()).hexdigest()
 
     @property
     def num_pictures(self) -> int:
@@ -97,10 +94,11 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a source lists, selected and in order."""
+    """What a source lists, selected and in order; the rows lie on disk when they are many."""
 
     description: str
-    records: Sequence[Record]
+    rows: SortedRows
+    selection: SelectionConfig
     findings: Sequence[Finding]
     choices: Mapping[str, Any]
     shard_size: int
@@ -110,64 +108,89 @@ class Listing:
         """Findings by kind."""
         return dict(sorted(Counter(finding.kind for finding in self.findings).items()))
 
-    def shards(self) -> list[tuple[Shard, Sequence[Record]]]:
-        """Cut each split into shards of `shard_size` pictures."""
-        shards: list[tuple[Shard, Sequence[Record]]] = []
-        for split, group in groupby(self.records, key=lambda record: record.split):
-            members = list(group)
-            for start in range(0, len(members), self.shard_size):
-                chunk = members[start : start + self.shard_size]
-                shards.append((Shard(number=len(shards), split=split, num_pictures=len(chunk)), chunk))
-        return shards
+    @property
+    def num_pictures(self) -> int:
+        """Of those selected."""
+        bounds = (self.rows.num_rows, self.selection.limit, self.selection.sample)
+        return min(bound for bound in bounds if bound is not None)
+
+    def blocks(self) -> Iterator[pa.Table]:
+        """The selected pictures by split and id, a few hundred at a time."""
+        chosen = self.selection
+        return select(self.rows.blocks, limit=chosen.limit, sample=chosen.sample, seed=chosen.seed)
+
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """The whole listing, cut."""
+        return tuple(shard for shard, _ in cut(self.blocks(), self.shard_size))
 
 
 def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> Listing:
     """Ask the source for every picture and select; raises `UserError` when there is none."""
     description = source.describe()
-    records: list[Record] = []
-    findings: list[Finding] = []
+    rows, findings = SortedRows(), list[Finding]()
+    waiting: list[Record] = []
     for item in source.records():
         if isinstance(item, Record):
-            records.append(item)
+            waiting.append(item)
+            if len(waiting) == ROWS_PER_RUN:
+                rows.add(index_table(waiting))
+                waiting.clear()
         else:
             findings.append(item)
-    if not records:
+    rows.add(index_table(waiting))
+    if not rows.num_rows:
         kinds = ", ".join(sorted({finding.kind for finding in findings})) or "none"
         raise UserError(f"{source.root}: no picture to prepare in {description} (findings: {kinds})")
     return Listing(
         description=description,
-        records=select(records, limit=selection.limit, sample=selection.sample, seed=selection.seed),
+        rows=rows,
+        selection=selection,
         findings=findings,
         choices={**source.options(), **_selection_values(selection), "shard_size": shard_size},
         shard_size=shard_size,
     )
 
 
-def open_plan(work: Path, source: Source, listing: Listing) -> Plan:
-    """Make the plan of a listing, or check it against the one that is there.
+def cut(blocks: Iterable[pa.Table], shard_size: int, *, first: int = 0) -> Iterator[tuple[Shard, pa.Table]]:
+    """Cut rows in order into shards of `shard_size` pictures of one split, numbered from `first`."""
+    number = first
+    waiting = INDEX.empty_table()
+    for block in blocks:
+        for split in block["split"].unique().to_pylist():
+            if len(waiting) and waiting["split"][0].as_py() != split:
+                yield _shard(number, waiting), waiting
+                number, waiting = number + 1, INDEX.empty_table()
+            waiting = pa.concat_tables([waiting, block.filter(pc.equal(block["split"], split))])
+            while len(waiting) >= shard_size:
+                members = waiting.slice(0, shard_size)
+                yield _shard(number, members), members
+                number, waiting = number + 1, waiting.slice(shard_size)
+    if len(waiting):
+        yield _shard(number, waiting), waiting
 
-    Raises `UserError` when the plan that is there has other pictures or choices.
+
+def open_plan(work: Path, source: Source, listing: Listing, *, extend: bool = False) -> Plan:
+    """Make the plan of a listing, or check it against the one that is there, or add what is new to that.
+
+    Raises `UserError` when the plan that is there has other pictures or choices: with `extend`, when one of its
+    pictures is gone or has changed.
     """
-    digest = _digest(listing.records)
-    if (work / "plan.json").exists():
-        plan = read_plan(work)
-        if plan.index_sha256 != digest or dict(plan.choices) != listing.choices or plan.source != source.name:
-            raise UserError(_difference(work, plan, source, listing))
+    if not (work / "plan.json").exists():
+        empty = Plan(source=source.name, description="", root=source.root, choices={}, shards=(), findings={})
+        return _extended(work, empty, source, listing, listing.blocks())
+    plan = read_plan(work)
+    if plan.source != source.name:
+        raise UserError(f"{work.parent} holds {plan.source} data, not {source.name}; give {_REMEDY}")
+    if not extend and dict(plan.choices) != listing.choices:
+        raise UserError(_changed_choices(work, plan, listing))
+    if plan.shards == listing.shards:
         return plan
-    shards = listing.shards()
-    for shard, members in shards:
-        write_parquet(work / "index" / shard.file_name, _index_table(members))
-    write_parquet(work / "findings.parquet", _findings_table(listing.findings))
-    plan = Plan(
-        source=source.name,
-        description=listing.description,
-        root=source.root.resolve(),
-        choices=listing.choices,
-        index_sha256=digest,
-        shards=tuple(shard for shard, _ in shards),
-        findings=listing.num_findings,
-    )
-    _write_plan(work, plan)
+    found = difference(_sorted_index(work, plan), listing.blocks())
+    if found.num_gone or found.num_changed or (found.new.num_rows and not extend):
+        raise UserError(_changed_pictures(work, source, found))
+    if extend and (found.new.num_rows or dict(plan.choices) != listing.choices):
+        return _extended(work, plan, source, listing, found.new.blocks())
     return plan
 
 
@@ -185,16 +208,17 @@ def read_plan(work: Path) -> Plan:
             description=values["description"],
             root=Path(values["root"]),
             choices=values["choices"],
-            index_sha256=values["index_sha256"],
             shards=tuple(
-                Shard(number=number, split=split, num_pictures=num_pictures)
-                for number, (split, num_pictures) in enumerate(values["shards"])
+                Shard(number=number, split=split, num_pictures=num_pictures, sha256=sha256)
+                for number, (split, num_pictures, sha256) in enumerate(values["shards"])
             ),
             findings=values["findings"],
         )
     except FileNotFoundError:
         raise UserError(f"{file.parent.parent}: nothing was prepared here (no {file.name} in {file.parent})") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{file}: damaged plan ({error!r}): start over with --fresh") from None
 
 
@@ -204,43 +228,35 @@ def read_index(work: Path, shard: Shard) -> list[dict[str, Any]]:
     return rows
 
 
-def _digest(records: Iterable[Record]) -> str:
-    """A hash over everything that a stage may read of the records."""
-    digest = hashlib.sha256()
-    for record in records:
-        words = (
-            record.id,
-            record.split,
-            record.path,
-            record.size_bytes,
-            record.gesture,
-            record.subject,
-            record.mask_path,
-        )
-        digest.update(repr((words, record.box_labels)).encode())
-        digest.update(np.ascontiguousarray(record.boxes_xywh).tobytes())
-        for landmarks in record.box_landmarks:
-            digest.update(b"-" if landmarks is None else np.ascontiguousarray(landmarks).tobytes())
-    return digest.hexdigest()
+def _shard(number: int, members: pa.Table) -> Shard:
+    split = members["split"][0].as_py()
+    return Shard(number=number, split=split, num_pictures=len(members), sha256=digest(members))
 
 
-def _index_table(records: Sequence[Record]) -> pa.Table:
-    columns = {
-        "id": [record.id for record in records],
-        "split": [record.split for record in records],
-        "path": [record.path for record in records],
-        "size_bytes": [record.size_bytes for record in records],
-        "gesture": [record.gesture for record in records],
-        "subject": [record.subject for record in records],
-        "boxes_xywh": [record.boxes_xywh.tolist() for record in records],
-        "box_labels": [list(record.box_labels) for record in records],
-        "box_landmarks": [
-            [None if points is None else points.ravel().tolist() for points in record.box_landmarks]
-            for record in records
-        ],
-        "mask_path": [record.mask_path for record in records],
-    }
-    return pa.table(columns, schema=INDEX)
+def _extended(work: Path, plan: Plan, source: Source, listing: Listing, new: Iterable[pa.Table]) -> Plan:
+    """The plan with shards of the rows `new` at its end, written; its file comes last and makes it so."""
+    shards = list(plan.shards)
+    for shard, members in cut(new, listing.shard_size, first=len(shards)):
+        write_parquet(work / "index" / shard.file_name, members)
+        shards.append(shard)
+    write_parquet(work / "findings.parquet", _findings_table(listing.findings))
+    plan = replace(
+        plan,
+        description=listing.description,
+        root=source.root.resolve(),
+        choices=listing.choices,
+        shards=tuple(shards),
+        findings=listing.num_findings,
+    )
+    _write_plan(work, plan)
+    return plan
+
+
+def _sorted_index(work: Path, plan: Plan) -> Iterator[pa.Table]:
+    rows = SortedRows()
+    for shard in plan.shards:
+        rows.add(pq.read_table(work / "index" / shard.file_name).cast(INDEX))
+    return rows.blocks()
 
 
 def _findings_table(findings: Sequence[Finding]) -> pa.Table:
@@ -260,7 +276,7 @@ def _write_plan(work: Path, plan: Plan) -> None:
             "num_pictures": plan.num_pictures,
             "findings": plan.findings,
             "index_sha256": plan.index_sha256,
-            "shards": [[shard.split, shard.num_pictures] for shard in plan.shards],
+            "shards": [[shard.split, shard.num_pictures, shard.sha256] for shard in plan.shards],
         },
     )
 
@@ -270,25 +286,18 @@ def _selection_values(selection: SelectionConfig) -> dict[str, Any]:
     return {"limit": selection.limit, "sample": selection.sample, "seed": seed}
 
 
-def _difference(work: Path, plan: Plan, source: Source, listing: Listing) -> str:
-    """One line on how the source differs from the plan, with the remedy."""
-    remedy = "; give --fresh to start over, or another --out"
-    if plan.source != source.name:
-        return f"{work.parent} holds {plan.source} data, not {source.name}{remedy}"
+def _changed_choices(work: Path, plan: Plan, listing: Listing) -> str:
+    """One line on how the choices differ from the plan's, with the remedy."""
     changed = [
         f"{key} was {plan.choices.get(key)!r} and is {listing.choices.get(key)!r}"
         for key in sorted(set(plan.choices) | set(listing.choices))
         if plan.choices.get(key) != listing.choices.get(key)
     ]
-    if changed:
-        return f"{work.parent} was planned with other choices: {', '.join(changed)}{remedy}"
-    before = {row["id"]: row["size_bytes"] for shard in plan.shards for row in read_index(work, shard)}
-    now = {record.id: record.size_bytes for record in listing.records}
-    groups = {
-        "new": [name for name in now if name not in before],
-        "gone": [name for name in before if name not in now],
-        "of another size": [name for name in now if name in before and before[name] != now[name]],
-    }
-    parts = [f"{len(names)} {label} (first: {names[0]})" for label, names in groups.items() if names]
-    what = ", ".join(parts) or "the same pictures with other labels"
-    return f"{source.root} no longer lists the pictures planned in {work.parent}: {what}{remedy}"
+    extend = "--extend if they only add pictures, "
+    return f"{work.parent} was planned with other choices: {', '.join(changed)}; give {extend}{_REMEDY}"
+
+
+def _changed_pictures(work: Path, source: Source, found: Difference) -> str:
+    """One line on how the source differs from the plan, with the remedy."""
+    extend = "" if found.num_gone or found.num_changed else "--extend to add them, "
+    return f"{source.root} lists other pictures than were planned in {work.parent}: {found}; give {extend}{_REMEDY}"

@@ -26,7 +26,7 @@ from h2d.pipelines.executors import EXECUTORS
 from h2d.pipelines.executors.base import Executor, Watch
 from h2d.pipelines.merge import MERGE_VERSION, MergeJob, is_published, publish
 from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
-from h2d.pipelines.plan import Plan, list_source, open_plan
+from h2d.pipelines.plan import Plan, Shard, list_source, open_plan
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.worker import Job, StageJob
 from h2d.registry import resolve
@@ -88,15 +88,15 @@ def survey(choices: PrepareConfig) -> Survey:
     listing = list_source(source, choices.selection, choices.run.shard_size)
     return Survey(
         description=listing.description,
-        num_pictures=len(listing.records),
-        num_shards=len(listing.shards()),
+        num_pictures=listing.num_pictures,
+        num_shards=len(listing.shards),
         stages=_names(stages),
         findings=listing.num_findings,
     )
 
 
-def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False) -> Outcome:
-    """Run what is not done yet.
+def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend: bool = False) -> Outcome:
+    """Run what is not done yet; `extend` adds pictures that are new since the plan was made.
 
     Raises `UserError` for a wrong folder, option or model before any work, and `JobError` when work cannot go on.
     """
@@ -108,7 +108,7 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False) -> Out
         if fresh:
             _clear(choices.out)
         remove_leftovers(choices.out)
-        plan = open_plan(work, source, listing)
+        plan = open_plan(work, source, listing, extend=extend)
         jobs, merge = _jobs(work, stages, plan)
         outcome = Outcome(
             out=choices.out,
@@ -117,7 +117,7 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False) -> Out
             findings=plan.findings,
             mask_was_chosen=choices.mask.name == "auto" and any(stage.annotator == "grabcut" for stage in stages),
         )
-        done = is_published(merge, choices.out)
+        done = is_published(merge, plan, choices.out)
         if not done:
             write_json(work / "stages.json", {**merge.inputs, "merge": merge.fingerprint})
             everything: list[Job] = [*jobs, merge]
@@ -140,12 +140,12 @@ def _names(stages: Sequence[Stage]) -> tuple[str, ...]:
 
 
 def _jobs(work: Path, stages: Sequence[Stage], plan: Plan) -> tuple[list[StageJob], MergeJob]:
-    """A job per stage, chained by fingerprints that start from the plan's, and the job that joins them."""
+    """A job per stage, chained by fingerprints, and the job that joins them; parts name their pictures themselves."""
     marks: dict[str, str] = {}
     jobs: list[StageJob] = []
     for stage in stages:
         inputs = {name: marks[name] for name in stage.reads}
-        mark = fingerprint(stage.name, stage.version, stage.identity(), [plan.index_sha256, *inputs.values()])
+        mark = fingerprint(stage.name, stage.version, stage.identity(), [plan.source, *inputs.values()])
         marks[stage.name] = mark
         jobs.append(StageJob(stage=stage, work=work, fingerprint=mark, inputs=inputs))
     facts = {
@@ -162,14 +162,15 @@ def _jobs(work: Path, stages: Sequence[Stage], plan: Plan) -> tuple[list[StageJo
         "dilation_px_when_read": DEFAULT_DILATION,
         "software": _software(),
     }
-    merge_mark = fingerprint("merge", MERGE_VERSION, {}, [plan.index_sha256, *marks.values()])
+    merge_mark = fingerprint("merge", MERGE_VERSION, {}, [plan.source, *marks.values()])
     return jobs, MergeJob(work=work, fingerprint=merge_mark, inputs=marks, source=plan.source, facts=facts)
 
 
 def _run(job: Job, plan: Plan, place: "_Placement", watch: Watch) -> None:
     """Run the shards of a job that are not done."""
-    done = [shard for shard in plan.shards if job.is_done(shard)]
-    waiting = [shard for shard in plan.shards if shard not in set(done)]
+    done, waiting = list[Shard](), list[Shard]()
+    for shard in plan.shards:
+        (done if job.is_done(shard) else waiting).append(shard)
     before = sum((job.tally(shard) for shard in done), Tally())
     watch.job_started(job.name, plan.num_pictures, before)
     if waiting:

@@ -13,9 +13,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from h2d.manifests.files import write_parquet
 from h2d.pipelines.attempts import Attempts, Care, Item, OnBegin
-from h2d.pipelines.parts import Tally, is_done, part_folder, part_schema, read_tally, set_aside
+from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, set_aside, write_part
 from h2d.pipelines.plan import Shard, read_index
 from h2d.pipelines.stages.base import Row, Stage
 from h2d.pose.points import missing_points
@@ -121,9 +120,10 @@ class StageJob:
             done = [next(answers) if result is None else result for result in known]
             results.extend(done)
             on_pictures(_tally(done))
-        write_parquet(part, _table(results, part_schema(self.stage.schema, self.fingerprint, shard)))
+        schema = pa.schema([*STATUS_COLUMNS, *self.stage.schema])
+        tally = write_part(part, _table(results, schema), shard)
         set_aside(part).unlink(missing_ok=True)
-        return _tally(results)
+        return tally
 
     def _part(self, shard: Shard) -> Path:
         return part_folder(self.work, self.stage.name, self.fingerprint) / shard.file_name

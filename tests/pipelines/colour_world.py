@@ -94,7 +94,7 @@ class ColourDetector:
 
     def close(self) -> None: ...
 
-    def detect(self, picture: np.ndarray, boxes_xywh: np.ndarray) -> Detection:
+    def detect(self, picture: np.ndarray, boxes_xywh: np.ndarray, given: object = None) -> Detection:
         if picture[0, 0, 1] > 200 and picture[0, 0, 0] < 60:
             raise RuntimeError("this picture is cursed")
         body = missing_points(NUM_POINTS)

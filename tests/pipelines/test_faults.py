@@ -152,7 +152,7 @@ def test_a_worker_sets_up_once_and_again_only_after_a_death(tmp_path):
 
 def test_workers_that_die_on_everything_stop_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(supervised, "MAX_DEATHS", 4)
-    with pytest.raises(JobError, match="workers of the pose stage keep dying, now on shard 0.*SIGSEGV"):
+    with pytest.raises(JobError, match=r"workers of the pose stage keep dying, now on shard 0.*SIGSEGV"):
         run(*job_for(tmp_path, poison=dict.fromkeys(range(12), "segfault")))
     assert not list(tmp_path.rglob("pose/**/*.parquet"))
 

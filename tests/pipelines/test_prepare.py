@@ -1,6 +1,7 @@
 """The walk from a folder of pictures to a manifest, stopped, resumed, repeated and changed."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -208,6 +209,68 @@ def test_a_source_that_changed_stops_with_the_difference(tmp_path, pictures, cha
     assert message in str(caught.value)
     assert "--fresh" in str(caught.value)
     assert not prepare(choices, Watching(), fresh=True).did_nothing
+
+
+def add(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_bytes((folder / "picture-000.jpg").read_bytes())
+
+
+def test_extending_adds_new_pictures_and_touches_no_finished_part(tmp_path, pictures):
+    choices = choices_for(tmp_path)
+    prepare(choices, Watching())
+    before = times(choices.out / "work" / "pose")
+    add(pictures, "a-new.jpg", "picture-003b.jpg", "z-new.jpg")
+    with pytest.raises(UserError, match=r"3 new \(first: folder/a-new\); give --extend to add them, --fresh"):
+        prepare(choices, Watching())
+    watch = Watching()
+    outcome = prepare(choices, watch, extend=True)
+    assert watch.worked == {"pose": 3, "mask": 3, "caption": 3, "merge": 3}
+    assert outcome.counts == {"indexed": 17, "images": 11, "hands": 13, "rejects": 6}
+    after = times(choices.out / "work" / "pose")
+    assert {file: after[file] for file in before} == before
+    assert validate(outcome.out, source_root=pictures) == []
+    fresh = prepare(choices_for(tmp_path, "fresh"), Watching())
+    for table in ("images", "hands", "rejects"):
+        assert sorted(map(repr, rows(outcome.out, table))) == sorted(map(repr, rows(fresh.out, table)))
+    again = Watching()
+    assert prepare(choices, again).did_nothing
+    assert not again.worked
+
+
+def test_extending_twice_and_by_a_larger_limit(tmp_path, pictures):
+    prepare(choices_for(tmp_path, selection=SelectionConfig(limit=3)), Watching())
+    watch = Watching()
+    prepare(choices_for(tmp_path), watch, extend=True)
+    assert watch.worked["pose"] == 11
+    add(pictures, "b.jpg")
+    assert prepare(choices_for(tmp_path), Watching(), extend=True).counts["indexed"] == 15
+    assert prepare(choices_for(tmp_path), Watching(), extend=True).did_nothing
+
+
+def test_extending_refuses_a_planned_picture_that_changed_or_went(tmp_path, pictures):
+    choices = choices_for(tmp_path)
+    prepare(choices, Watching())
+    add(pictures, "a-new.jpg")
+    (pictures / "picture-001.jpg").unlink()
+    (pictures / "picture-002.jpg").write_bytes(b"x")
+    with pytest.raises(UserError) as caught:
+        prepare(choices, Watching(), extend=True)
+    assert "1 new (first: folder/a-new), 1 gone (first: folder/picture-001), 1 of another size" in str(caught.value)
+    assert "--extend" not in str(caught.value)
+
+
+def test_a_part_of_other_pictures_is_not_taken_for_this_shards(tmp_path, pictures):
+    choices = choices_for(tmp_path)
+    whole = tables(prepare(choices, Watching()).out)
+    folder = next((choices.out / "work" / "caption").iterdir())
+    (folder / "part-00001.parquet").write_bytes((folder / "part-00002.parquet").read_bytes())
+    shutil.rmtree(choices.out / "work" / "merge")
+    (choices.out / "manifest.json").unlink()
+    watch = Watching()
+    prepare(choices, watch)
+    assert watch.worked["caption"] == 4
+    assert tables(choices.out) == whole
 
 
 def test_another_selection_is_named(tmp_path, pictures):

@@ -2,4 +2,5 @@
 
 DETECTORS = {
     "holistic": "h2d.annotate.keypoints.holistic:HolisticDetector",
+    "precomputed": "h2d.annotate.keypoints.precomputed:PrecomputedDetector",
 }

@@ -19,6 +19,7 @@ from h2d.pose.layouts import ELBOWS, HIPS, PALM, SHOULDERS, WRIST, WRISTS, Side
 from h2d.pose.points import extent_xywh, present
 
 CHECKS: Final = {
+    "incomplete": "some of the hand's points are missing",
     "unsure": "the model's confidence in the hand is below 0.7",
     "outside_picture": "more than half of the points lie outside the picture",
     "too_small": "the hand is smaller than 24 pixels",
@@ -26,6 +27,7 @@ CHECKS: Final = {
     "collapsed": "the palm is thinner than 0.02 hand sizes",
     "wrist_apart": "the hand's wrist lies more than 0.6 hand sizes from the body's",
     "same_as_other": "both hands lie in one place, and this one is not the surer one",
+    "other_size_stated": "the dataset's labels state another size of the picture",
 }
 """What each name means, for reports."""
 
@@ -48,14 +50,16 @@ def failed_checks(
     size_hw: tuple[int, int],
     other_hand: Float32[np.ndarray, "21 3"] | None,
 ) -> tuple[str, ...]:
-    """The names of the checks that a complete hand fails, in the order of `CHECKS`.
+    """The names of the checks that a hand fails, in the order of `CHECKS`; only its points that are there count.
 
     A check that needs a point of the body passes where that is not visible.
     """
-    assert present(hand).all()
+    there = present(hand)
+    assert there.any()
     size = hand_size(hand)
     failed = {
-        "unsure": float(hand[:, 2].min()) < _MIN_CONFIDENCE,
+        "incomplete": not there.all(),
+        "unsure": float(hand[there, 2].min()) < _MIN_CONFIDENCE,
         "outside_picture": _share_outside(hand, size_hw) > 0.5,
         "too_small": size < _MIN_SIZE_PX,
         "too_large": size > _MAX_SIZE_TO_BODY * _body_size(body, side),
@@ -63,9 +67,9 @@ def failed_checks(
         "wrist_apart": _distance(hand[WRIST], body[WRISTS[side]]) > _MAX_WRIST_DISTANCE * size,
         "same_as_other": other_hand is not None
         and same_place(hand, other_hand)
-        and float(hand[:, 2].min()) <= float(other_hand[:, 2].min()),
+        and float(hand[there, 2].min()) <= float(other_hand[present(other_hand), 2].min()),
     }
-    return tuple(name for name in CHECKS if failed[name])
+    return tuple(name for name in CHECKS if failed.get(name))
 
 
 def hand_size(hand: Float32[np.ndarray, "21 3"]) -> float:
@@ -75,20 +79,30 @@ def hand_size(hand: Float32[np.ndarray, "21 3"]) -> float:
 
 def same_place(hand: Float32[np.ndarray, "21 3"], other: Float32[np.ndarray, "21 3"]) -> bool:
     """Whether two hands are one: their like points nearly coincide."""
-    apart = float(np.linalg.norm(hand[:, :2] - other[:, :2], axis=1).mean())
+    both = present(hand) & present(other)
+    if not both.any():
+        return False
+    apart = float(np.linalg.norm(hand[both, :2] - other[both, :2], axis=1).mean())
     return apart < _SAME_PLACE * max(hand_size(hand), hand_size(other))
 
 
-def _share_outside(hand: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int]) -> float:
+def _share_outside(hand: Float32[np.ndarray, "n 3"], size_hw: tuple[int, int]) -> float:
     height, width = size_hw
+    hand = hand[present(hand)]
     inside = (hand[:, 0] >= 0) & (hand[:, 0] <= width) & (hand[:, 1] >= 0) & (hand[:, 1] <= height)
     return 1.0 - float(inside.mean())
 
 
 def _palm_thickness(hand: Float32[np.ndarray, "21 3"]) -> float:
-    """Standard deviation of the palm's points across their main direction, pixels: 0 where they lie on a line."""
-    palm = hand[list(PALM), :2].astype(np.float64)
-    return float(np.linalg.svd(palm - palm.mean(axis=0), compute_uv=False)[1]) / math.sqrt(len(PALM))
+    """Standard deviation of the palm's points across their main direction, pixels: 0 where they lie on a line.
+
+    Infinite with fewer than three points, which cannot tell.
+    """
+    palm = hand[list(PALM)]
+    palm_xy = palm[present(palm), :2].astype(np.float64)
+    if len(palm_xy) < 3:
+        return math.inf
+    return float(np.linalg.svd(palm_xy - palm_xy.mean(axis=0), compute_uv=False)[1]) / math.sqrt(len(palm_xy))
 
 
 def _body_size(body: Float32[np.ndarray, "133 3"], side: Side) -> float:

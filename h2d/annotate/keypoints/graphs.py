@@ -20,6 +20,8 @@ from h2d.pose.layouts import SIDES, Side
 
 _HAND = "handlandmarksleftandrightcpu__handlandmarksfromposecpu_{}__handlandmarkcpu__hand_presence_score"
 _PRESENCE_STREAMS: Final[dict[Side, str]] = {"left": _HAND.format(1), "right": _HAND.format(2)}
+_PEOPLE_STREAM = "poselandmarkcpu__pose_detections"
+"""Everybody whom the detector in front of Holistic's pose model finds; Holistic itself goes on with the first."""
 _NUM_ROI_TRACKERS = 3
 
 _first_process: int | None = None
@@ -30,6 +32,8 @@ _first_process: int | None = None
 class Person:
     """What Holistic found; absent parts are None."""
 
+    num_people: int
+    """All whom its detector finds, this one included."""
     pose: Float32[np.ndarray, "33 3"] | None
     """Confidence is the model's visibility."""
     face: Float32[np.ndarray, "468 3"] | None
@@ -81,6 +85,7 @@ class Graphs:
             if landmarks is not None:
                 hands[side] = _points(landmarks, presence[side])
         return Person(
+            num_people=len(getattr(found, _PEOPLE_STREAM) or ()),
             pose=_pose_points(found.pose_landmarks) if found.pose_landmarks else None,
             face=_points(found.face_landmarks, 1.0) if found.face_landmarks else None,
             hands=hands,
@@ -130,6 +135,7 @@ def _forgetful_holistic() -> Any:
         def _initialize_graph_interface(self, *args: Any, **kwargs: Any) -> Any:
             graph = super()._initialize_graph_interface(*args, **kwargs)
             self._output_stream_type_info.update(dict.fromkeys(_PRESENCE_STREAMS.values(), PacketDataType.FLOAT))
+            self._output_stream_type_info[_PEOPLE_STREAM] = PacketDataType.PROTO_LIST
             return graph
 
         def _modify_calculator_options(self, graph: Any, params: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from h2d.annotate.base import Detection, FoundHand
+from h2d.annotate.base import NOTHING_GIVEN, Detection, FoundHand, GivenHands
 from h2d.annotate.keypoints import hints
 from h2d.annotate.keypoints.checks import failed_checks
 from h2d.annotate.keypoints.graphs import Graphs, Person
@@ -79,8 +79,16 @@ class HolisticDetector:
         """The options alone: open graphs stay in their process."""
         return as_plain(self)
 
-    def detect(self, picture: UInt8[np.ndarray, "h w 3"], boxes_xywh: Float32[np.ndarray, "n 4"]) -> Detection:
-        """Find the most prominent person, then the hands that were missed; everything is in pixels of `picture`."""
+    def detect(
+        self,
+        picture: UInt8[np.ndarray, "h w 3"],
+        boxes_xywh: Float32[np.ndarray, "n 4"],
+        given: GivenHands = NOTHING_GIVEN,
+    ) -> Detection:
+        """Find the most prominent person, then the hands that were missed; everything is in pixels of `picture`.
+
+        The dataset's own hands are not looked at.
+        """
         graphs: Graphs | None = self.__dict__.get(_OPEN)
         assert graphs is not None, "not set up"
         height, width = picture.shape[:2]
@@ -92,7 +100,7 @@ class HolisticDetector:
         }
         if self.ask_hands and len(hands) < len(SIDES):
             self._look_again(graphs, picture, boxes_xywh, person.presence, body, hands)
-        return _checked(person.pose is not None, body, hands, (height, width))
+        return _checked(person, body, hands, (height, width))
 
     def _look_again(
         self,
@@ -139,7 +147,7 @@ def _body_points(person: Person) -> Float32[np.ndarray, "133 3"]:
 
 
 def _checked(
-    has_person: bool, body: Float32[np.ndarray, "133 3"], hands: Mapping[Side, FoundHand], size_hw: tuple[int, int]
+    person: Person, body: Float32[np.ndarray, "133 3"], hands: Mapping[Side, FoundHand], size_hw: tuple[int, int]
 ) -> Detection:
     """Lay the hands into the body and record which checks they fail."""
     checked = {}
@@ -150,4 +158,4 @@ def _checked(
             checks = failed_checks(hand.points, side=side, body=body, size_hw=size_hw, other_hand=other_hand)
             checked[side] = FoundHand(points=hand.points, found_by=hand.found_by, checks=checks)
             body[HANDS[side]] = hand.points
-    return Detection(num_persons=int(has_person), body=body, hands=checked)
+    return Detection(num_persons=0 if person.pose is None else max(1, person.num_people), body=body, hands=checked)

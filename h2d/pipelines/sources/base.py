@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from h2d.annotate.base import NOTHING_GIVEN, GivenHands
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
@@ -32,6 +34,15 @@ class Record:
     box_landmarks: tuple[Float32[np.ndarray, "21 2"] | None, ...] = ()
     """The dataset's own hand points for each box as fractions of the picture; None where it has none to trust."""
     mask_path: str | None = None
+    pose_path: str | None = None
+    """A file of the dataset's own that says who is in the picture, below the root."""
+    original_caption: str | None = None
+    """What the dataset says of the picture; kept beside the captioner's words."""
+    hands: GivenHands = field(default_factory=lambda: NOTHING_GIVEN)
+    """The dataset's own keypoints by side, in pixels of the picture, for the detector `precomputed`: x, y, confidence,
+    a point that is not valid missing. A hand that the dataset calls invalid has no entry."""
+    stated_size_hw: tuple[int, int] | None = None
+    """What the labels say of the picture's size; the decoded size counts, and a difference is recorded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

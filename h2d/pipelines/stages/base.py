@@ -19,9 +19,11 @@ class Stage(Protocol):
     name: ClassVar[str]
     version: ClassVar[int]
     """Raised by hand when the code's answers change."""
-    reads: ClassVar[tuple[str, ...]]
-    """The stages whose columns it needs."""
     schema: ClassVar[pa.Schema]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The stages whose columns it needs, or whose refusal of a picture spares it the work."""
 
     @property
     def batch_size(self) -> int:
@@ -50,3 +52,8 @@ class Stage(Protocol):
 
     def close(self) -> None:
         """Give back what `setup` took."""
+
+
+def refusal(reason: str, message: str, *, status: str = "skipped") -> dict[str, Any]:
+    """The answer for a picture that a rule leaves out, instead of columns; "error" for one with broken labels."""
+    return {"status": status, "reason": reason, "message": message}

@@ -19,12 +19,12 @@ class CaptionStage:
 
     name: ClassVar[str] = "caption"
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("pose",)
     schema: ClassVar[pa.Schema] = pa.schema([IMAGES.field("caption"), IMAGES.field("captioner")])
 
     annotator: str
     captioner: Captioner
     source: str
+    reads: tuple[str, ...] = ("pose",)
     needs_gpu: bool = False
     uses_all_cores: bool = False
 

@@ -5,7 +5,7 @@ Axis legend: h w picture size, n points, n3 points times three.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, UInt8
 
-from h2d.annotate.base import Detection, KeypointDetector
+from h2d.annotate.base import Detection, GivenHands, KeypointDetector
 from h2d.annotate.crops import Crop, CropConfig, cut, plan_crops
 from h2d.config import as_plain
 from h2d.images import decode_rgb, encode_jpeg
 from h2d.machine import keep_freed_memory
 from h2d.manifests.schema import BOX, IMAGES, POINTS_21
-from h2d.pipelines.stages.base import Row
+from h2d.pipelines.stages.base import Row, refusal
 from h2d.pipelines.working_picture import PictureConfig, working_picture
 from h2d.pose.layouts import SIDES
 from h2d.pose.points import extent_xywh, missing_points, moved
@@ -41,8 +41,7 @@ class PoseStage:
     """Reads each original once: keypoints, working picture, hand crops from the original's pixels."""
 
     name: ClassVar[str] = "pose"
-    version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 3
     schema: ClassVar[pa.Schema] = pa.schema(
         [
             *(
@@ -67,6 +66,9 @@ class PoseStage:
     detector: KeypointDetector
     pictures: PictureConfig
     crops: CropConfig
+    reads: tuple[str, ...] = ()
+    persons: int = 0
+    """How many people the picture must show; 0: any number."""
 
     def identity(self) -> Mapping[str, Any]:
         """The detector's, and how pictures and crops are kept."""
@@ -75,6 +77,7 @@ class PoseStage:
             "pictures": as_plain(self.pictures),
             "crops": as_plain(self.crops),
             "opencv": cv2.__version__,
+            **({"persons": self.persons} if self.persons else {}),
         }
 
     def setup(self) -> None:
@@ -98,7 +101,11 @@ class PoseStage:
         boxes = np.asarray(row["boxes_xywh"], np.float32).reshape(-1, 4) * np.array(
             [width, height, width, height], np.float32
         )
-        found = self.detector.detect(picture, boxes)
+        found = self.detector.detect(picture, boxes, _given_hands(row))
+        if self.persons and found.num_persons and found.num_persons != self.persons:
+            return refusal("persons_in_picture", f"{found.num_persons} people found, {self.persons} wanted")
+        if row["stated_size_hw"] not in (None, [height, width]):
+            found = _with_check(found, "other_size_stated")
         crops = plan_crops(found.hands, (height, width), self.crops)
         kept = working_picture(original, picture, self.pictures)
         return {
@@ -124,6 +131,20 @@ class PoseStage:
             "image": encode_jpeg(cut(picture, crop), quality=self.crops.jpeg_quality),
             **{f"keypoints_{side}": _flat(inside.get(side, missing_points())) for side in SIDES},
         }
+
+
+def _given_hands(row: Row) -> GivenHands:
+    return {
+        side: np.asarray(row[f"given_{side}"], np.float32).reshape(-1, 3)
+        for side in SIDES
+        if row[f"given_{side}"] is not None
+    }
+
+
+def _with_check(found: Detection, check: str) -> Detection:
+    """The detection with one more failed check for every hand."""
+    hands = {side: replace(hand, checks=(*hand.checks, check)) for side, hand in found.hands.items()}
+    return replace(found, hands=hands)
 
 
 def _keypoint_columns(found: Detection, scale: float) -> dict[str, Any]:

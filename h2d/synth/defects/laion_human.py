@@ -1,12 +1,13 @@
 """What is wrong or odd in LAION-Human's own files, and a pose file that tries to run code."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from h2d.synth.defects.base import Defect
+from h2d.synth.defects.base import Defect, Finding
 from h2d.synth.defects.files import ODD_JPEGS, ODD_SCENES, UNREADABLE, absent, truncated
 from h2d.synth.layouts.base import Note, Wish
 from h2d.synth.layouts.pose_npz import encode_archive, encode_poses
@@ -48,6 +49,10 @@ def _listed_elsewhere(note: Note) -> list[Note]:
     return [{**note, "shard": note["shard"] + 1}]
 
 
+def _entry(kind: str) -> Callable[[Note], Finding]:
+    return lambda note: Finding(kind=kind, split="train", name=note["name"])
+
+
 DEFECTS: Final = (
     *UNREADABLE,
     *ODD_JPEGS,
@@ -58,12 +63,14 @@ DEFECTS: Final = (
         caught_by="index",
         wish=Wish(picture_damage=absent),
         edit=_dead_link,
+        finding=_entry("picture_not_downloaded"),
     ),
     Defect(
         kind="missing_pose",
         expect="Reported by name: mapped, but without its pose file.",
         caught_by="index",
         wish=Wish(label_damage=absent),
+        finding=_entry("entry_without_pose"),
     ),
     Defect(
         kind="truncated_pose",
@@ -88,6 +95,7 @@ DEFECTS: Final = (
         expect="Reported by name: the mapping does not have the picture.",
         caught_by="index",
         edit=_not_mapped,
+        finding=lambda note: Finding(kind="picture_without_entry", split="train", name=note["path"]),
     ),
     Defect(
         kind="listed_in_another_shard",

@@ -7,8 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from h2d.errors import UserError
+from h2d.pipelines.index import SortedRows, index_table
+from h2d.pipelines.sources import selection
 from h2d.pipelines.sources.base import Record
-from h2d.pipelines.sources.selection import select, shares
+from h2d.pipelines.sources.selection import shares
+
+
+def select(records, **choices):
+    rows = SortedRows()
+    rows.add(index_table(records))
+    by_id = {(record.split, record.id): record for record in records}
+    chosen = selection.select(rows.blocks, **choices)
+    return [by_id[row["split"], row["id"]] for block in chosen for row in block.to_pylist()]
 
 
 def records_of(sizes):

@@ -1,0 +1,193 @@
+"""The index: a source's records as columns, what a hash over them notices, and rows put in order on disk.
+
+A million records are more than should lie in memory beside the work, so they are sorted in runs that fit, and the
+runs are merged block by block.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from h2d.pipelines.sources.base import Record
+from h2d.pose.layouts import SIDES
+
+INDEX: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        ("gesture", pa.string()),
+        ("subject", pa.string()),
+        ("boxes_xywh", pa.list_(pa.list_(pa.float32()))),
+        ("box_labels", pa.list_(pa.string())),
+        ("box_landmarks", pa.list_(pa.list_(pa.float32()))),
+        ("mask_path", pa.string()),
+        ("pose_path", pa.string()),
+        ("original_caption", pa.string()),
+        ("given_left", pa.list_(pa.float32())),
+        ("given_right", pa.list_(pa.float32())),
+        ("stated_size_hw", pa.list_(pa.int32())),
+    ]
+)
+
+ROWS_PER_RUN: Final = 16384
+"""Sorted in memory at once: some 20 MB of records."""
+ROWS_PER_BLOCK: Final = 512
+
+_ORDER: Final = [("split", "ascending"), ("id", "ascending")]
+
+
+def index_table(records: Sequence[Record]) -> pa.Table:
+    """Records as columns, in the order given."""
+    columns = {
+        "id": [record.id for record in records],
+        "split": [record.split for record in records],
+        "path": [record.path for record in records],
+        "size_bytes": [record.size_bytes for record in records],
+        "gesture": [record.gesture for record in records],
+        "subject": [record.subject for record in records],
+        "boxes_xywh": [record.boxes_xywh.tolist() for record in records],
+        "box_labels": [list(record.box_labels) for record in records],
+        "box_landmarks": [
+            [None if points is None else points.ravel().tolist() for points in record.box_landmarks]
+            for record in records
+        ],
+        "mask_path": [record.mask_path for record in records],
+        "pose_path": [record.pose_path for record in records],
+        "original_caption": [record.original_caption for record in records],
+        **{
+            f"given_{side}": [record.hands[side].ravel() if side in record.hands else None for record in records]
+            for side in SIDES
+        },
+        "stated_size_hw": [record.stated_size_hw for record in records],
+    }
+    return pa.table(columns, schema=INDEX)
+
+
+def digest(rows: pa.Table) -> str:
+    """A hash over everything that a stage may read of the records; the same however the columns are chunked."""
+    hashed = hashlib.sha256()
+    for name in INDEX.names:
+        for values in _plain_arrays(rows[name].combine_chunks()):
+            hashed.update(len(values).to_bytes(8, "little"))
+            hashed.update(values)
+    return hashed.hexdigest()
+
+
+class SortedRows:
+    """Rows in any order in, rows by split and id out, as often as asked; beyond one run they lie in a nameless file."""
+
+    def __init__(self) -> None:
+        self.num_rows = 0
+        self._waiting: list[pa.Table] = []
+        self._file: tuple[pa.OSFile, pa.OSFile] | None = None
+        self._runs: list[list[tuple[int, int]]] = []
+        """Of each run the blocks, as offset and length in the file."""
+
+    def add(self, rows: pa.Table) -> None:
+        """Take more rows."""
+        self._waiting.append(rows)
+        self.num_rows += len(rows)
+        if sum(map(len, self._waiting)) >= ROWS_PER_RUN:
+            self._spill()
+
+    def blocks(self) -> Iterator[pa.Table]:
+        """All rows in order, a few hundred at a time; no row may be added meanwhile."""
+        rest = pa.concat_tables([INDEX.empty_table(), *self._waiting]).sort_by(_ORDER)
+        yield from merge_sorted([*(self._read(run) for run in self._runs), _sliced(rest)])
+
+    def _spill(self) -> None:
+        rows = pa.concat_tables(self._waiting).sort_by(_ORDER).combine_chunks()
+        self._waiting = []
+        writer, _ = self._file = self._file or _nameless_file()
+        run = []
+        for block in _sliced(rows):
+            data = block.combine_chunks().to_batches()[0].serialize()
+            run.append((writer.tell(), data.size))
+            writer.write(data)
+        writer.flush()
+        self._runs.append(run)
+
+    def _read(self, run: Sequence[tuple[int, int]]) -> Iterator[pa.Table]:
+        assert self._file is not None
+        for offset, length in run:
+            data = self._file[1].read_at(length, offset)
+            yield pa.Table.from_batches([pa.ipc.read_record_batch(pa.py_buffer(data), INDEX)])
+
+
+def merge_sorted(streams: Iterable[Iterator[pa.Table]]) -> Iterator[pa.Table]:
+    """One sorted stream out of several; rows of equal split and id come in one block, in the order of the streams."""
+    heads = [(stream, head) for stream in streams if (head := _next_rows(stream)) is not None]
+    while heads:
+        bound = min(_key(head, -1) for _, head in heads)
+        taken, left = [], []
+        for stream, head in heads:
+            count = _num_up_to(head, bound)
+            if count:
+                taken.append(head.slice(0, count))
+            rest = head.slice(count) if count < len(head) else _next_rows(stream)
+            if rest is not None:
+                left.append((stream, rest))
+        heads = left
+        yield _in_order(taken) if len(taken) > 1 else taken[0]
+
+
+def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
+    order = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    rows = pa.concat_tables(tables).append_column("stream", pa.array(order))
+    return rows.sort_by([*_ORDER, ("stream", "ascending")]).drop_columns("stream").combine_chunks()
+
+
+def _next_rows(stream: Iterator[pa.Table]) -> pa.Table | None:
+    return next((rows for rows in stream if len(rows)), None)
+
+
+def _key(rows: pa.Table, row: int) -> tuple[str, str]:
+    return rows["split"][row].as_py(), rows["id"][row].as_py()
+
+
+def _num_up_to(rows: pa.Table, bound: tuple[str, str]) -> int:
+    if _key(rows, 0) > bound:
+        return 0
+    if _key(rows, -1) <= bound:
+        return len(rows)
+    split, name = bound
+    before = pc.less(rows["split"], split)
+    within = pc.and_(pc.equal(rows["split"], split), pc.less_equal(rows["id"], name))
+    return int(pc.sum(pc.or_(before, within)).as_py())
+
+
+def _sliced(rows: pa.Table) -> Iterator[pa.Table]:
+    for start in range(0, len(rows), ROWS_PER_BLOCK):
+        yield rows.slice(start, ROWS_PER_BLOCK)
+
+
+def _nameless_file() -> tuple[pa.OSFile, pa.OSFile]:
+    """A file to write and the same to read; gone from the disk when this process lets go of it."""
+    handle, name = tempfile.mkstemp(prefix="h2d-index-")
+    os.close(handle)
+    try:
+        return pa.OSFile(name, "wb"), pa.OSFile(name, "rb")
+    finally:
+        Path(name).unlink()
+
+
+def _plain_arrays(array: pa.Array) -> Iterator[bytes]:
+    """An array's nulls, lengths and values, level by level."""
+    yield np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+    if pa.types.is_list(array.type):
+        yield array.value_lengths().fill_null(0).to_numpy().tobytes()
+        yield from _plain_arrays(array.flatten())
+    elif pa.types.is_string(array.type):
+        yield pc.binary_length(array).fill_null(0).to_numpy().tobytes()
+        yield "".join(array.fill_null("").to_pylist()).encode()
+    else:
+        yield array.fill_null(0).to_numpy().tobytes()

@@ -1,0 +1,116 @@
+"""What the loop asks of a stage: which rows it learns from, its networks, its loss, its preview.
+
+A step is a pure function of weights and batch: every random number of a step (augmentation, drops, timestep, noise) is
+drawn where its sample is made, from a generator seeded by (seed, position of the sample). So a resumed run, another
+number of loader workers and another number of processes see the same numbers, and nothing else has to be saved.
+Axis legend: b batch, h w size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+
+Row = Mapping[str, Any]
+"""One row of a manifest's table as plain values, only the stage's columns."""
+
+Example = dict[str, Tensor]
+"""One sample without the batch axis; the loop stacks them key by key. Every example has the same keys and shapes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Examples stacked key by key, on the device, and the rows that they come from."""
+
+    tensors: dict[str, Tensor]
+    """Always holds `timesteps`, Int[b]: the loop overwrites it to measure the loss by noise level."""
+    ids: tuple[str, ...]
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self.tensors[key]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Networks:
+    """The networks of a stage, by the name of the folder they are saved in."""
+
+    trained: nn.ModuleDict
+    """Float32. The optimizer, the moving average and the checkpoints see these, and these only."""
+    frozen: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    """The loop moves them to the device, in bfloat16 where it trains in bfloat16, and asks no gradients of them."""
+    scheduler: Any = None
+    """A diffusers DDPM scheduler: the noise levels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Losses:
+    """The loss of a batch: its total with gradients, and what it consists of without."""
+
+    total: Float[Tensor, ""]
+    """A mean over samples, so that the mean over processes is that of the joined batch."""
+    parts: dict[str, Float[Tensor, ""]]
+    """Detached, unweighted: `{"noise": ..., "mask": ...}`."""
+    per_sample: Float[Tensor, "b"]
+    """Detached; the denoising part alone."""
+    timesteps: Int[Tensor, "b"]
+
+
+class Examples(Protocol):
+    """Makes examples out of rows. Pickled into loader processes: holds options and a tokenizer, no network."""
+
+    def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
+        """Decode, augment, draw. Without `training`, augmentation and drops are left out, timestep and noise are not.
+
+        Images are Float[3, h, w] in [-1, 1]. `h2d.train.batches` has the parts: `decode_square`, `shift_colours`,
+        `draw_noise`. Raises `DecodeError` or `ValueError` on a row that cannot be used: the run stops and names it.
+        """
+
+
+class TrainingStage(Protocol):
+    """A network, or a few, trained by one loss. Constructed as `Stage(options, size_px=512)`; that costs nothing."""
+
+    Options: ClassVar[type]
+    """A `@config` dataclass: the section `options` of the configuration. Defaults are the paper's."""
+    table: ClassVar[str]
+    """`hands` or `images`."""
+    columns: ClassVar[tuple[str, ...]]
+    """What `examples` reads; `id` first."""
+    light_columns: ClassVar[tuple[str, ...]]
+    """What `usable` reads; none of them is `image`."""
+    activation_bytes: ClassVar[tuple[float, float]]
+    """Kept for the backward pass, per sample of 512 px at full size: plain, and with gradient checkpointing."""
+
+    def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
+        """The rows worth training on."""
+
+    def check(self) -> None:
+        """Raise `UserError` when weights are missing or options do not go together; loads nothing."""
+
+    def examples(self) -> Examples:
+        """What makes batches out of rows; loads the tokenizer."""
+
+    def build(self, *, seed: int) -> Networks:
+        """Load the networks, on the CPU in float32; new layers are drawn from `seed`."""
+
+    def loss(self, networks: Networks, batch: Batch) -> Losses:
+        """The loss; runs inside autocast, and inside the module that distributed training wraps.
+
+        `networks.trained` must be used through its modules' own `__call__`, or gradients are not synchronised.
+        """
+
+    def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
+        """One picture for a person: a row per sample, with its condition, what is generated and the target.
+
+        Starts from the batch's own `noise`; runs in evaluation mode, without gradients.
+        """
+
+    def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write what a sampler needs into an empty folder: diffusers' folders, safetensors, `facts` as JSON."""
