@@ -5,11 +5,14 @@ pixels are stored: EXIF rotation is not applied, because the datasets' labels ar
 Axis legend: h height, w width.
 """
 
+import io
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused rather than risking the machine's memory."""
@@ -25,15 +28,34 @@ def decode_rgb(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
         raise DecodeError("the file is empty")
     if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]:
         raise DecodeError("the JPEG is truncated: its end marker is missing")
+    refuse_bomb(data)
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise DecodeError(f"OpenCV refuses it: {error.err}") from None
     if picture is None:
         raise DecodeError("not a picture that can be decoded")
-    if picture.shape[0] * picture.shape[1] > MAX_PIXELS:
-        raise DecodeError(f"{picture.shape[1]} x {picture.shape[0]} pixels exceed the limit of {MAX_PIXELS}")
+    _refuse_size(*picture.shape[:2])
     return np.asarray(picture, np.uint8)
+
+
+def refuse_bomb(data: bytes) -> None:
+    """Raise `DecodeError` when the header states too many pixels: a few kilobytes may unpack to gigabytes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow has a limit of its own, and much to say about damaged headers
+            with Image.open(io.BytesIO(data)) as header:
+                width, height = header.size
+    except Image.DecompressionBombError as error:
+        raise DecodeError(f"the pixels exceed the limit of {MAX_PIXELS}: {error}") from None
+    except Exception:  # noqa: BLE001  # on damaged headers Pillow raises anything; whether it is a picture OpenCV says
+        return
+    _refuse_size(height, width)
+
+
+def _refuse_size(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise DecodeError(f"{width} x {height} pixels exceed the limit of {MAX_PIXELS}")
 
 
 def load_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:

@@ -9,13 +9,14 @@ Axis legend: h height, w width, n boxes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from h2d.manifests.io import Location
+from h2d.pose.camera import Camera
 from h2d.pose.layouts import NUM_POINTS, Side
 from h2d.pose.points import missing_points
 
@@ -80,10 +81,18 @@ class HandView:
 
     picture: UInt8[np.ndarray, "h w 3"]
     hands: Mapping[Side, Float32[np.ndarray, "21 3"]]
-    given_mask: Path | None = None
+    others: Mapping[Side, Float32[np.ndarray, "21 3"]] = field(default_factory=dict)
+    """Hands of the picture that want no mask here, though a part of them may be seen."""
+    given_mask: Location | None = None
     """The dataset's own mask of the whole source picture, if it has one."""
     crop_box_xywh: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     """Where the crop lies, in pixels of the source picture."""
+    source_size_hw: tuple[int, int] | None = None
+    """Of the source picture, which a mask of it must have too."""
+    meshes: Mapping[Side, Location] = field(default_factory=dict)
+    """The dataset's own meshes of the hands in the source picture, also of one that this view is not of."""
+    camera: Camera | None = None
+    """Of the meshes, in pixels of the source picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +124,8 @@ class CaptionRequest:
     source: str
     gesture: str | None
     hands: tuple[Side, ...]
+    id: str = ""
+    """The picture's, as `interhand/test/Capture4/0007_thumbup_normal/cam410028/image2017`."""
 
 
 @runtime_checkable

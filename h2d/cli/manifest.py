@@ -1,19 +1,27 @@
-"""`h2d manifest`: check a manifest, count it, look at one picture of it."""
+"""`h2d manifest`: check a manifest, count it, look at one picture, export, merge, split and compare."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from h2d.cli.console import console
+from h2d.cli.folders import read_location
 from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = typer.Typer(no_args_is_help=True, help="Check, count and look at a manifest.")
+    from h2d.manifests.difference import TableDifference
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A manifest's folder, for instance manifests/hagrid.")]
+app = typer.Typer(no_args_is_help=True, help="Check, count, look at, export, merge, split and compare manifests.")
+
+Folder = Annotated[
+    Any,
+    typer.Argument(metavar="DIR", parser=read_location, help="A manifest's folder or address: manifests/hagrid."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -21,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 def validate(
     folder: Folder,
     root: Annotated[
-        Path | None, typer.Option(metavar="DATASET", help="The dataset's folder: hash the originals too.")
+        Any, typer.Option(metavar="DATASET", parser=read_location, help="The dataset's folder: hash the originals too.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -92,6 +100,113 @@ def show(
         raise UserError(f"--out {path}: give a name that ends with .png")
     _write_png(path, draw_steps(crops) if mask_steps else draw_sheet(row, crops))
     console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    to: Annotated[
+        str,
+        typer.Option(help="coco (COCO-WholeBody JSON), yolo (hand pose), webdataset (tar shards) or hf (Hub folder)."),
+    ],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    table: Annotated[
+        str | None, typer.Option(help="images or hands, as far as the form holds it.  [default: the form's own]")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="This split alone.  [default: all]")] = None,
+    json: Json = False,
+) -> None:
+    """Write a manifest in the form of another program."""
+    from rich.progress import Progress
+
+    from h2d.cli.console import errors
+    from h2d.manifests.export.base import export as export_manifest
+
+    with Progress(console=errors, transient=True, disable=json or not errors.is_terminal) as progress:
+        task = progress.add_task(f"export to {to}", total=None)
+        rows = export_manifest(folder, out, to, table=table, split=split, on_row=lambda: progress.advance(task))
+    if json:
+        print_json({"out": out, "rows": rows})
+        return
+    _say(f"{out}: " + ", ".join(f"{name} {count:,}" for name, count in rows.items()) + " rows")
+
+
+@app.command()
+def merge(
+    folders: Annotated[
+        list[Any], typer.Argument(metavar="DIR DIR ...", parser=read_location, help="Manifests of different pictures.")
+    ],
+    out: Annotated[Path, typer.Option(help="The new manifest's folder.")],
+    json: Json = False,
+) -> None:
+    """Put several manifests together, their rows unchanged."""
+    from h2d.manifests.merge_manifests import merge as merge_manifests
+
+    counts = merge_manifests(folders, out)
+    if json:
+        print_json({"out": out, "counts": counts})
+        return
+    _say(f"{out}: {counts['indexed']:,} pictures = {counts['images']:,} accepted + {counts['rejects']:,} left out")
+    _say(f"Next:  h2d manifest validate {out}")
+
+
+@app.command()
+def split(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="The new manifest's folder.")],
+    shares: Annotated[str, typer.Option(help="The splits and what each shall hold, in any unit.")] = (
+        "train=0.9,val=0.05,test=0.05"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of the order in which people are dealt out.")] = 0,
+    json: Json = False,
+) -> None:
+    """Deal the pictures into other splits, every person into one alone."""
+    from h2d.manifests.split_manifest import parse_shares, split_manifest
+
+    pictures = split_manifest(folder, out, parse_shares(shares), seed=seed)
+    if json:
+        print_json({"out": out, "pictures": pictures})
+        return
+    _say(f"{out}: " + ", ".join(f"{name} {count:,}" for name, count in pictures.items()) + " pictures")
+    _say(f"Next:  h2d manifest validate {out}")
+
+
+@app.command()
+def diff(first: Folder, second: Folder, json: Json = False) -> None:
+    """Say which rows and columns of two manifests differ; exit code 1 when any does."""
+    from h2d.manifests.difference import differences, settings_that_differ
+    from h2d.manifests.store import Manifest
+
+    manifests = Manifest(first), Manifest(second)
+    found = [difference for difference in differences(*manifests) if not difference.is_empty]
+    settings = settings_that_differ(*manifests)
+    if json:
+        print_json({"same": not found, "tables": [asdict(one) for one in found], "made_differently": settings})
+    else:
+        for one in found:
+            _say_difference(one)
+        if settings:
+            _say(f"made differently: {', '.join(settings)}")
+        if not found:
+            _say("the same rows")
+    if found:
+        raise typer.Exit(1)
+
+
+def _say_difference(found: "TableDifference") -> None:
+    for where, names in (("first", found.only_first), ("second", found.only_second)):
+        if names:
+            _say(f"{found.table}: {len(names):,} only in the {where}: {_some(names)}")
+    for column, names in found.changed.items():
+        _say(f"{found.table}: {column} differs in {len(names):,}: {_some(names)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _write_png(path: Path, picture: Any) -> None:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from h2d.cli.console import console
+from h2d.cli.mix import mix
 from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
+    from h2d.pipelines.estimate import Estimate
     from h2d.pipelines.prepare import Outcome, Survey
 
 app = typer.Typer(no_args_is_help=True, help="Turn a dataset into a manifest: keypoints, masks, captions, hand crops.")
@@ -61,18 +63,29 @@ def _flag(name: str, spelling: str, about: str) -> _Option:
 
 _SHARED = (
     _pictures("limit", int | None, "selection.limit", "Only the first N pictures."),
-    _pictures("sample", int | None, "selection.sample", "N pictures at random, the gesture distribution kept."),
+    _pictures(
+        "sample",
+        int | None,
+        "selection.sample",
+        "N pictures at random, spread as the dataset is: over gestures, or over captures, sequences and cameras.",
+    ),
     _pictures("seed", int | None, "selection.seed", "Seed of --sample. Default: 0."),
     _models(
         "mask",
         str | None,
         "mask.name",
-        "sam, grabcut, given (the dataset's own), none, or auto: SAM if its weights and a GPU are there, "
-        "else GrabCut. Default: auto.",
+        "sam, grabcut, given (the dataset's own), mano (its meshes), none, or auto: reinterhand's own, else SAM if its "
+        "weights and a GPU are there, else GrabCut. Default: auto.",
     ),
     _models("sam", str | None, "mask.options.model", "Size of SAM: vit_h, vit_l or vit_b. Default: vit_h."),
     _models("sam_checkpoint", Path | None, "mask.options.checkpoint", "SAM's official checkpoint file."),
-    _models("caption", str | None, "caption.name", "template (no model), llava, endpoint, none. Default: template."),
+    _models(
+        "caption",
+        str | None,
+        "caption.name",
+        "sequence (a table), template (no model), llava, endpoint, none, or auto: sequence for interhand and "
+        "reinterhand, else template. Default: auto.",
+    ),
     _models("caption_model", str | None, "caption.options.model", "The captioner's model name."),
     _models("caption_url", str | None, "caption.options.url", "An OpenAI-compatible server, for --caption endpoint."),
     _models("caption_prompt", str | None, "caption.options.prompt", "What the captioner is asked."),
@@ -82,6 +95,12 @@ _SHARED = (
     _running("address", str | None, "run.address", "A running Ray cluster that sees the same files."),
     _running("gpus", float | None, "run.gpus", "GPUs per worker of a GPU stage; 0.5: two share one. Default: 1."),
     _running("timeout", float | None, "run.timeout", "Seconds for a picture. Default: 20 x the median, 300 at least."),
+    _running(
+        "max_error_rate",
+        float | None,
+        "run.max_error_rate",
+        "Stop when more of a stage's pictures fail, after 1000. Default: 0.05.",
+    ),
     _running("config", Path | None, "", "YAML file of options; the command line goes before it."),
     _Option(
         "overrides",
@@ -90,17 +109,41 @@ _SHARED = (
         panel=_RUNNING,
         spelling=("--set",),
     ),
+    _Option(
+        "retry",
+        str | None,
+        "Try failed pictures once more: errors, crash, timeout, comma-separated. Their shards alone are rewritten.",
+        panel=_RUNNING,
+    ),
+    _flag("resume", "--resume", "Go on where the last run stopped: what happens anyway, for scripts that say so."),
     _flag("fresh", "--fresh", "Delete what an earlier run made in --out, and start over."),
     _flag("extend", "--extend", "Add the pictures that are new since the plan was made; what is done stays."),
-    _flag("dry_run", "--dry-run", "Say what would be done; write nothing."),
+    _flag("estimate", "--estimate", "Measure a few of the pictures, and say what all of them would take."),
+    _Option("estimate_for", int | None, "As --estimate, for so many pictures like these.", panel=_RUNNING),
+    _flag("dry_run", "--dry-run", "Say what would be done, how long it takes and how much disk; write nothing."),
     _flag("as_json", "--json", "Print the outcome as JSON."),
 )
 
 _HAGRID = (
     _pictures("split", str | None, "source_options.split", "train, val, test or subsample; all when not given."),
     _pictures("gestures", str | None, "source_options.gestures", "Only these, comma-separated: call,fist."),
-    _pictures("images", Path | None, "source_options.images", "Folder of the pictures, if apart from --root."),
-    _pictures("annotations", Path | None, "source_options.annotations", "Folder of the JSON files, if apart."),
+    _pictures("images", str | None, "source_options.images", "Folder of the pictures, if apart from --root."),
+    _pictures("annotations", str | None, "source_options.annotations", "Folder of the JSON files, if apart."),
+)
+
+_CAPTIONS = _models(
+    "captions", Path | None, "caption.options.captions", "CSV or YAML: captions or words by pattern of picture id."
+)
+
+_INTERHAND = (
+    _pictures("split", str | None, "source_options.split", "train, val or test; all when not given."),
+    _CAPTIONS,
+)
+
+_REINTERHAND = (
+    _pictures("split", str | None, "source_options.split", "train or test; both when not given."),
+    _pictures("rig", str | None, "source_options.rig", "Mugsy_cameras or Ego_cameras; both when not given."),
+    _CAPTIONS,
 )
 
 _FOLDER = (_pictures("split", str | None, "source_options.split", "Name of the split they form. Default: train."),)
@@ -121,8 +164,8 @@ _LAION_HUMAN = (
 def _command(source: str, about: str, own: tuple[_Option, ...]) -> Callable[..., None]:
     """The command of one source."""
     where = (
-        _Option("root", Path, "The dataset's folder.", "root", default=Path("data") / source),
-        _Option("out", Path, "The manifest's folder.", "out", default=Path("manifests") / source),
+        _Option("root", str, "The dataset's folder, or s3://bucket/folder.", "root", default=f"data/{source}"),
+        _Option("out", str, "The manifest's folder, or an address.", "out", default=f"manifests/{source}"),
     )
     options = (*where, *own, *_SHARED)
 
@@ -138,8 +181,11 @@ def _command(source: str, about: str, own: tuple[_Option, ...]) -> Callable[...,
 def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
     from h2d.cli.progress import JobProgress
     from h2d.config import load_config
+    from h2d.errors import UserError
     from h2d.pipelines.choices import PrepareConfig
+    from h2d.pipelines.estimate import estimate
     from h2d.pipelines.prepare import prepare, survey
+    from h2d.pipelines.retry import retried_statuses
 
     if isinstance(places.get("source_options.gestures"), str):
         names = [name.strip() for name in places["source_options.gestures"].split(",")]
@@ -148,12 +194,17 @@ def _run(source: str, places: Mapping[str, Any], flags: Mapping[str, Any]) -> No
     choices = load_config(
         PrepareConfig, {"source": source, **places}, file=flags["config"], overrides=flags["overrides"] or ()
     )
-    if flags["dry_run"]:
-        _tell_survey(survey(choices), as_json=flags["as_json"])
+    if flags["dry_run"] or flags["estimate"] or flags["estimate_for"]:
+        found = survey(choices)
+        measured = estimate(choices, flags["estimate_for"] or found.num_pictures)
+        _tell_survey(found, measured, as_json=flags["as_json"])
         return
+    if flags["fresh"] and (flags["resume"] or flags["retry"]):
+        raise UserError("--fresh deletes what --resume and --retry go on from: give one of them")
+    retry = retried_statuses(flags["retry"]) if flags["retry"] else frozenset[str]()
     progress = JobProgress(quiet=flags["as_json"])
     with progress.watching():
-        outcome = prepare(choices, progress, fresh=flags["fresh"], extend=flags["extend"])
+        outcome = prepare(choices, progress, fresh=flags["fresh"], extend=flags["extend"], retry=retry)
     if flags["as_json"]:
         print_json({"out": outcome.out, "counts": outcome.counts, "did_nothing": outcome.did_nothing})
     else:
@@ -189,26 +240,45 @@ def _tell(outcome: "Outcome") -> None:
     for kind, count in outcome.findings.items():
         console.print(f"  noticed: {count} {kind} (named in {out / 'unmatched.parquet'})", soft_wrap=True)
     if outcome.mask_was_chosen:
-        console.print("  masks: GrabCut, because SAM's weights or a GPU are not here (`h2d doctor` says which)")
+        why = "because SAM's weights or a GPU are not here (`h2d doctor` says which)"
+        console.print(f"  masks: GrabCut, {why}", soft_wrap=True)
     console.print(f"Look at it:  {out / 'report.html'}", soft_wrap=True)
     console.print(f"Next:        h2d manifest validate {out}", soft_wrap=True)
 
 
-def _tell_survey(found: "Survey", *, as_json: bool) -> None:
+def _tell_survey(found: "Survey", measured: "Estimate", *, as_json: bool) -> None:
     if as_json:
-        print_json({**asdict(found), "dry_run": True})
+        print_json({**asdict(found), "estimate": asdict(measured), "dry_run": True})
         return
     console.print(f"{found.description}: {found.num_pictures} pictures in {found.num_shards} shards", soft_wrap=True)
     for kind, count in found.findings.items():
         console.print(f"  noticed: {count} {kind}", soft_wrap=True)
     for stage in found.stages:
         console.print(f"  would run: {stage}", soft_wrap=True)
+    _tell_estimate(measured)
     console.print("Nothing was written.")
+
+
+def _tell_estimate(measured: "Estimate") -> None:
+    from h2d.cli.wording import duration
+    from h2d.machine import num_cores
+
+    for kind, hours in (("core", measured.core_hours), ("GPU", measured.gpu_hours)):
+        for stage, amount in hours.items():
+            console.print(f"  {stage}: {amount:.3g} {kind} hours", soft_wrap=True)
+    console.print(
+        f"About {duration(measured.hours(num_cores()) * 3600)} on {num_cores()} cores and {measured.disk_gb:.3g} GB of "
+        f"disk for {measured.num_pictures} pictures, by {measured.num_measured} that were measured here.",
+        soft_wrap=True,
+    )
 
 
 for _source, _about, _own in (
     ("hagrid", "HaGRID v1, 2.0 or v2-1M, full size or 512 px, as downloaded.", _HAGRID),
+    ("interhand", "InterHand2.6M, 5 or 30 pictures a second, as downloaded.", _INTERHAND),
+    ("reinterhand", "Re:InterHand, fixed and head-mounted cameras, as downloaded.", _REINTERHAND),
     ("laion-human", "LAION-Human as HumanSD hands it out, its pictures downloaded.", _LAION_HUMAN),
     ("folder", "Any folder of pictures.", _FOLDER),
 ):
     app.command(_source)(_command(_source, _about, _own))
+app.command("mix")(mix)

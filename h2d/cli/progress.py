@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,10 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from h2d.cli.wording import duration
 from h2d.pipelines.parts import Tally
+from h2d.pipelines.progress_file import Pace
 
 LINE_EVERY_S: Final = 10.0
-RATE_OVER_S: Final = 60.0
 _STOPPING: Final = b"\nStopping: finishing what is in flight. Ctrl-C again stops at once and loses only that.\n"
 
 
@@ -42,8 +42,8 @@ class JobProgress:
         self._total = 0
         self._before = 0
         self._tally = Tally()
-        self._started = self._last_line = 0.0
-        self._recent: deque[tuple[float, int]] = deque()
+        self._pace = Pace(0, 0)
+        self._last_line = 0.0
 
     @contextmanager
     def watching(self) -> Iterator["JobProgress"]:
@@ -64,8 +64,8 @@ class JobProgress:
         """Begin a line for the job."""
         self._name, self._total, self._tally = name, num_pictures, done
         self._before = sum(done.statuses.values())
-        self._started = self._last_line = time.monotonic()
-        self._recent = deque([(self._started, self._before)])
+        self._pace = Pace(num_pictures, self._before)
+        self._last_line = time.monotonic()
         self._task = self._bar.add_task(name, total=num_pictures, completed=self._before, detail=self._detail())
         if self._before and not self._live:
             self._print(f"{name}: {self._before} of {num_pictures} already done")
@@ -76,9 +76,7 @@ class JobProgress:
             raise KeyboardInterrupt
         self._tally = self._tally + tally
         now, done = time.monotonic(), sum(self._tally.statuses.values())
-        self._recent.append((now, done))
-        while self._recent[0][0] < now - RATE_OVER_S:
-            self._recent.popleft()
+        self._pace.reach(done)
         assert self._task is not None
         self._bar.update(self._task, completed=done, detail=self._detail())
         if not self._live and now - self._last_line >= LINE_EVERY_S:
@@ -96,16 +94,12 @@ class JobProgress:
         return self._interrupts > 0
 
     def _detail(self) -> str:
-        now, done = time.monotonic(), sum(self._tally.statuses.values())
+        done = sum(self._tally.statuses.values())
         words = []
-        fresh = done - self._before
-        if fresh:
-            since, at = self._recent[0]
-            overall = fresh / max(now - self._started, 1e-6)
-            lately = (done - at) / (now - since) if now - since > 1 else overall
-            words.append(f"{lately:.1f}/s ({overall:.1f}/s overall)")
-            if done < self._total:
-                words.append(f"{_duration((self._total - done) / max(lately, 1e-6))} left")
+        if done > self._before:
+            words.append(f"{self._pace.lately:.1f}/s ({self._pace.overall:.1f}/s overall)")
+            if done < self._total and self._pace.seconds_left is not None:
+                words.append(f"{duration(self._pace.seconds_left)} left")
         words += [f"{count} {status}" for status, count in self._tally.statuses.most_common() if status != "ok"]
         words += [f"{reason} {count}" for reason, count in self._tally.reasons.most_common(3)]
         return "  ".join(words)
@@ -121,9 +115,3 @@ class JobProgress:
             raise KeyboardInterrupt
         # Not through the console: the signal may have come while it was printing, or importing what it needs to print.
         os.write(self._file.fileno(), _STOPPING)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

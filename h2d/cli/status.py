@@ -1,16 +1,20 @@
 """`h2d status DIR`: how far a preparation is."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from h2d.cli.console import console
+from h2d.cli.folders import read_location
 from h2d.cli.output import print_json
+from h2d.cli.wording import duration
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The manifest's folder.")],
+    folder: Annotated[
+        Any, typer.Argument(metavar="DIR", parser=read_location, help="The manifest's folder or address.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Show how far a preparation is; works while it runs."""
@@ -28,6 +32,7 @@ def status(
                 "num_shards": len(plan.shards),
                 "complete": state.counts is not None,
                 "counts": state.counts,
+                "running": state.running,
                 "stages": {
                     stage.name: {
                         "shards_done": stage.num_shards_done,
@@ -42,7 +47,7 @@ def status(
     table = Table(
         title=f"{plan.description}: {plan.num_pictures} pictures, {len(plan.shards)} shards", title_justify="left"
     )
-    for column in ("stage", "shards", "pictures", "ok", "error", "not reached", "reasons"):
+    for column in ("stage", "shards", "pictures", "ok", "skipped", "error", "crash", "not reached", "reasons"):
         table.add_column(column, justify="left" if column in ("stage", "reasons") else "right")
     for stage in state.stages:
         counts = stage.tally.statuses
@@ -51,12 +56,30 @@ def status(
             f"{stage.num_shards_done}/{len(plan.shards)}",
             str(sum(counts.values())),
             str(counts["ok"]),
-            str(sum(count for name, count in counts.items() if name not in ("ok", "blocked"))),
+            str(counts["skipped"]),
+            str(counts["error"]),
+            str(counts["crash"] + counts["timeout"]),
             str(counts["blocked"]),
             ", ".join(f"{reason} {count}" for reason, count in stage.tally.reasons.most_common(5)),
         )
     console.print(table)
+    if state.running is not None:
+        _say_running(state.running)
     if state.counts is None:
         console.print("Not complete: run the same h2d prepare command to go on.")
     else:
         console.print("Complete: " + ", ".join(f"{count} {name}" for name, count in state.counts.items()))
+
+
+def _say_running(state: Mapping[str, Any]) -> None:
+    """What the driver last wrote of the stage in hand, which the parts above do not show yet."""
+    import time
+
+    rates, left = state["pictures_per_second"], state["seconds_left"]
+    console.print(
+        f"{state['stage']}: {state['done']} of {state['total']}, {rates['last_minute']:g}/s in the last minute, "
+        f"{rates['overall']:g}/s overall{'' if left is None else f', {duration(left)} left'}  "
+        f"(host {state['host']}, process {state['pid']}, {duration(time.time() - state['written'])} ago)",
+        highlight=False,
+        soft_wrap=True,
+    )

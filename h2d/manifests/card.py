@@ -1,12 +1,12 @@
 """The dataset card: `README.md`, whose header lets `datasets.load_dataset` open the manifest without our code."""
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from h2d.manifests.files import write_text
+from h2d.manifests.io import Location
 from h2d.manifests.schema import TABLES
 from h2d.manifests.store import Manifest
 from h2d.manifests.wording import STAGES, readable, tools
@@ -22,7 +22,7 @@ _TABLES_ABOUT: Final = {
 _NOT_IN_A_SPLIT_NAME: Final = re.compile(r"[^\w.]+")
 
 
-def write_card(root: Path) -> Path:
+def write_card(root: Location) -> Location:
     """Write `README.md` into a manifest's folder."""
     path = root / CARD_FILE
     write_text(path, card(Manifest(root)))
@@ -101,7 +101,6 @@ or as a table: `pandas.read_parquet("path/to/this/folder/{tables[0]}")`, `pyarro
 Masks are COCO run lengths: `pycocotools.mask.decode`. With h2d:
 
 ```python
-from pathlib import Path
 from h2d.manifests.store import Manifest
 manifest = Manifest(Path("path/to/this/folder"))
 table = manifest.table("{tables[0]}", columns=["id", "split"])

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from h2d.errors import UserError
+from h2d.manifests.io import Location, open_parquet
 from h2d.manifests.schema import SCHEMA_VERSION
 
 ROWS_PER_GROUP: Final = 128
@@ -41,34 +42,47 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.close(folder)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Location, text: str) -> None:
     """Write a text file atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Location, data: Any) -> None:
+    """Write a file atomically: a store gets it in one request, a disk by way of a temporary name."""
+    if not isinstance(path, Path):
+        path.write_bytes(data)
+        return
     with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Location, value: Any) -> None:
     """Write a JSON file atomically, indented, keys in the order given."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
+def write_parquet(path: Location, table: pa.Table) -> None:
     """Write a table atomically; encoded pictures uncompressed and without a dictionary, the rest zstd."""
     leaves = _leaf_columns(table.schema)
-    with written_whole(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            row_group_size=ROWS_PER_GROUP,
-            compression={leaf: "NONE" if leaf.endswith(".bytes") else "ZSTD" for leaf in leaves},
-            use_dictionary=[leaf for leaf in leaves if not leaf.endswith(".bytes")],
-        )
+    options = {
+        "row_group_size": ROWS_PER_GROUP,
+        "compression": {leaf: "NONE" if leaf.endswith(".bytes") else "ZSTD" for leaf in leaves},
+        "use_dictionary": [leaf for leaf in leaves if not leaf.endswith(".bytes")],
+    }
+    if isinstance(path, Path):
+        with written_whole(path) as temporary:
+            pq.write_table(table, temporary, **options)
+        return
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, **options)
+    path.write_bytes(buffer.getvalue())
 
 
-def read_facts(path: Path) -> dict[str, Any]:
+def read_facts(path: Location) -> dict[str, Any]:
     """What the file says of itself under the key `h2d`; raises `UserError` if it is not ours or newer than we are."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        with open_parquet(path) as file:
+            metadata = file.schema_arrow.metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: not a whole Parquet file ({' '.join(str(error).split())})") from None
     if b"h2d" not in metadata:
@@ -78,7 +92,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def refuse_newer(path: Path, version: str) -> None:
+def refuse_newer(path: Location, version: str) -> None:
     """Raise `UserError` when a file's schema has a newer major version than this h2d reads."""
     if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
         raise UserError(f"{path}: schema version {version} is newer than {SCHEMA_VERSION}, which this is: upgrade h2d")

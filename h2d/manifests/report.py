@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from h2d.manifests.charts import HEIGHT, WIDTH, Histogram, Rate, RateRow, histogram
 from h2d.manifests.files import write_text
+from h2d.manifests.io import Location
 from h2d.manifests.overlay import FINGER_COLOURS, SIDE_COLOURS
 from h2d.manifests.report_figures import crop_group, picture_groups, reject_figures
 from h2d.manifests.stats import Frames, load_frames
@@ -37,7 +38,7 @@ class Listing:
     detail: str = ""
 
 
-def write_report(root: Path, source_root: Path | None = None, *, seed: int = 0) -> Path:
+def write_report(root: Location, source_root: Location | None = None, *, seed: int = 0) -> Location:
     """Write `report.html` into a manifest's folder; with the dataset's folder, rejected pictures are shown too."""
     manifest = Manifest(root)
     frames = load_frames(manifest)

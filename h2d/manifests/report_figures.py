@@ -6,7 +6,6 @@ Of the tables only the row groups of the chosen pictures are read.
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -14,7 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from h2d.images import DecodeError, encode_jpeg, fit_long_side, load_rgb, resize
+from h2d.images import DecodeError, decode_rgb, encode_jpeg, fit_long_side, resize
+from h2d.manifests.io import Location, below
 from h2d.manifests.overlay import Window, draw_crop, draw_picture
 from h2d.manifests.stats import Frames
 from h2d.manifests.store import Manifest, Place
@@ -106,7 +106,7 @@ def crop_group(manifest: Manifest, frames: Frames, random: np.random.Generator) 
     return Group(title="Training crops", about=about, figures=tuple(figures), none="There is no crop.")
 
 
-def reject_figures(frames: Frames, source_root: Path | None) -> list[Figure]:
+def reject_figures(frames: Frames, source_root: Location | None) -> list[Figure]:
     """Rejected pictures in turn by reason, as they lie in the dataset's folder."""
     if source_root is None or frames.rejects.empty:
         return []
@@ -158,13 +158,13 @@ def _around(row: dict[str, Any], side: str) -> Window:
     return x, y, window_width, window_height
 
 
-def _reject_figure(row: dict[Any, Any], source_root: Path) -> Figure:
-    path = (source_root / row["source_path"]).resolve()
+def _reject_figure(row: dict[Any, Any], source_root: Location) -> Figure:
+    path = below(source_root, row["source_path"]).resolve()
     notes = (readable(row["reason"]), STAGES.get(row["stage"], row["stage"]))
-    if not path.is_relative_to(source_root) or not path.is_file():
+    if not path.is_relative_to(str(source_root)) or not path.is_file():
         return Figure(name=row["id"], data_uri=None, notes=notes, problem="the original is not there")
     try:
-        picture = load_rgb(path)
+        picture = decode_rgb(path.read_bytes())
     except (DecodeError, OSError) as error:
         return Figure(name=row["id"], data_uri=None, notes=notes, problem=str(error))
     small_hw = fit_long_side(picture.shape[0], picture.shape[1], _PICTURE_SIDE)

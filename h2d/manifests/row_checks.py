@@ -61,7 +61,10 @@ def check_image_points(rows: pa.Table, report: Report) -> None:
     for side in SIDES:
         points = points_array(rows[f"hand_{side}"])
         there = _present(points)
-        outside = there.any(axis=1) & (_inside(points, size_wh).sum(axis=1) * 2 < there.sum(axis=1))
+        said = np.asarray(
+            ["outside_picture" in (names or ()) for names in rows[f"hand_{side}_checks"].to_pylist()], bool
+        )
+        outside = ~said & there.any(axis=1) & (_inside(points, size_wh).sum(axis=1) * 2 < there.sum(axis=1))
         _each(outside, "keypoints", f"most of hand_{side} lies outside the picture", report)
         found = rows[f"hand_{side}_found"].to_numpy()
         _each(found & ~there.any(axis=1), "found", f"hand_{side}_found is true, and it has no points", report)

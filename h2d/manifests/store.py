@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from jaxtyping import Float32
 
 from h2d.errors import UserError
 from h2d.manifests.files import refuse_newer
+from h2d.manifests.io import Location, open_parquet
 from h2d.manifests.schema import TABLES
 
 T = TypeVar("T")
@@ -36,12 +36,12 @@ _MAX_COMPARED: Final = 5000
 class Place:
     """Where a row lies."""
 
-    path: Path
+    path: Location
     group: int
     row: int
 
 
-def part_path(root: Path, table: str, split: str, number: int) -> Path:
+def part_path(root: Location, table: str, split: str, number: int) -> Location:
     """The file of one part of a table."""
     assert table in TABLES, table
     return root / table / split / f"part-{number:05d}.parquet"
@@ -50,7 +50,7 @@ def part_path(root: Path, table: str, split: str, number: int) -> Path:
 class Manifest:
     """A manifest on disk, opened for reading; raises `UserError` where there is none that this version can read."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Location) -> None:
         self.root = root
         self.facts: dict[str, Any] = _read_manifest_file(root)
 
@@ -64,7 +64,7 @@ class Manifest:
         """Rows by table, and `indexed`, as merge counted them."""
         return dict(self.facts["counts"])
 
-    def parts(self, table: str, split: str | None = None) -> list[Path]:
+    def parts(self, table: str, split: str | None = None) -> list[Location]:
         """The table's files in order; none when it has no rows."""
         assert table in TABLES, table
         return sorted((self.root / table).glob(f"{split or '*'}/part-*.parquet"))
@@ -171,24 +171,24 @@ def points_of(values: Sequence[float]) -> Float32[np.ndarray, "p 3"]:
     return np.asarray(values, np.float32).reshape(-1, 3)
 
 
-def open_part(path: Path) -> pq.ParquetFile:
+def open_part(path: Location) -> pq.ParquetFile:
     """Open one Parquet file; raises `UserError` when it is not whole."""
-    return _read(path, lambda: pq.ParquetFile(path, memory_map=True))
+    return _read(path, lambda: open_parquet(path))
 
 
-def read_group(file: pq.ParquetFile, path: Path, group: int, columns: Sequence[str] | None = None) -> pa.Table:
+def read_group(file: pq.ParquetFile, path: Location, group: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one row group; raises `UserError` when it is damaged."""
     return _read(path, lambda: file.read_row_group(group, columns=None if columns is None else list(columns)))
 
 
-def _read(path: Path, read: Callable[[], T]) -> T:
+def _read(path: Location, read: Callable[[], T]) -> T:
     try:
         return read()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise UserError(f"{path}: damaged or cut short: {' '.join(str(error).split())}: prepare it again") from None
 
 
-def _read_manifest_file(root: Path) -> dict[str, Any]:
+def _read_manifest_file(root: Location) -> dict[str, Any]:
     path = root / MANIFEST_FILE
     if not root.is_dir():
         raise UserError(f"{root}: no such folder: give a manifest's folder, for instance manifests/hagrid")

@@ -7,7 +7,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 
 from h2d.errors import UserError
 from h2d.manifests.files import read_facts
+from h2d.manifests.io import Location, below
 from h2d.manifests.row_checks import ROW_CHECKS
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES
 from h2d.manifests.store import Manifest, open_part, read_group
@@ -37,7 +37,7 @@ class Problem:
         return f"{self.check}: {self.where}: {' '.join(self.message.split())}"
 
 
-def validate(root: Path, source_root: Path | None = None) -> list[Problem]:
+def validate(root: Location, source_root: Location | None = None) -> list[Problem]:
     """Everything that is wrong with a manifest, at most `MAX_PER_CHECK` of a kind and a count of the others.
 
     With `source_root`, the dataset's own folder, the originals are hashed too. Raises `UserError` where nothing can be
@@ -74,13 +74,13 @@ class _Found:
         return self._problems + more
 
 
-def _check_table(manifest: Manifest, table: str, source_root: Path | None, found: _Found) -> pa.Table:
+def _check_table(manifest: Manifest, table: str, source_root: Location | None, found: _Found) -> pa.Table:
     """Check the files of a table and their rows; gives the columns that name rows."""
     naming = [name for name in ("id", "split", "image_id") if name in TABLES[table].names]
     schema = pa.schema([TABLES[table].field(name) for name in naming])
     names = [schema.empty_table()]
     for path in manifest.parts(table):
-        where = path.relative_to(manifest.root).as_posix()
+        where = path.relative_to(str(manifest.root)).as_posix()
         try:
             if not _check_schema(path, where, table, found):
                 continue
@@ -94,7 +94,7 @@ def _check_table(manifest: Manifest, table: str, source_root: Path | None, found
     return pa.concat_tables(names).combine_chunks()
 
 
-def _check_schema(path: Path, where: str, table: str, found: _Found) -> bool:
+def _check_schema(path: Location, where: str, table: str, found: _Found) -> bool:
     """Whether the file's columns are ours; an older or newer minor version may lack or add some that may be null."""
     with open_part(path) as file:
         schema = file.schema_arrow
@@ -121,7 +121,7 @@ def _minor(version: str) -> int:
     return int(version.split(".")[1])
 
 
-def _check_rows(table: str, rows: pa.Table, folder: str, source_root: Path | None, found: _Found) -> None:
+def _check_rows(table: str, rows: pa.Table, folder: str, source_root: Location | None, found: _Found) -> None:
     ids = rows["id"].to_pylist()
     for row in pc.indices_nonzero(pc.not_equal(rows["split"], folder).combine_chunks()).to_pylist():
         found.add("split", ids[row], f"says split {rows['split'][row].as_py()!r} in the folder {folder!r}")
@@ -131,11 +131,11 @@ def _check_rows(table: str, rows: pa.Table, folder: str, source_root: Path | Non
         _check_originals(rows, source_root, found)
 
 
-def _check_originals(rows: pa.Table, source_root: Path, found: _Found) -> None:
+def _check_originals(rows: pa.Table, source_root: Location, found: _Found) -> None:
     for row in rows.select(["id", "source_path", "source_sha256"]).to_pylist():
         if row["source_path"] is None or row["source_sha256"] is None:
             continue
-        path = source_root / row["source_path"]
+        path = below(source_root, row["source_path"])
         if not path.is_file():
             found.add("original", row["id"], f"{path} is not there")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != row["source_sha256"]:

@@ -18,8 +18,10 @@ TOOLS: Final = {
     "sam": "Segment Anything (SAM)",
     "grabcut": "GrabCut (no model weights)",
     "given": "masks that the dataset brings",
+    "mano": "hand meshes that the dataset brings",
     "llava": "LLaVA",
     "endpoint": "a captioning server",
+    "sequence": "captions from a table of sequences (no model)",
     "template": "template captions (no model)",
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from h2d.annotate.captions import CAPTIONERS
 from h2d.annotate.crops import CropConfig
@@ -11,6 +11,7 @@ from h2d.annotate.keypoints import DETECTORS
 from h2d.annotate.masks import SEGMENTERS
 from h2d.config import config, validate_config
 from h2d.errors import UserError
+from h2d.manifests.io import Address, GivenLocation
 from h2d.models import weights
 from h2d.pipelines.plan import SelectionConfig
 from h2d.pipelines.sources import SOURCES
@@ -25,16 +26,25 @@ from h2d.pipelines.working_picture import PictureConfig
 from h2d.registry import resolve
 
 SAM_WEIGHTS = {"vit_h": "sam-vit-h", "vit_l": "sam-vit-l", "vit_b": "sam-vit-b"}
+OWN_ANNOTATORS: Mapping[str, Mapping[str, str]] = {
+    "interhand": {"pose": "precomputed", "caption": "sequence"},
+    "reinterhand": {"pose": "precomputed", "mask": "given", "caption": "sequence"},
+}
+"""What "auto" is for a source, where that differs from the rest."""
+
 LLAVA_WEIGHTS = "llava-1.5-7b"
 _SCREENED = {"laion-human"}
 """Datasets that say in a file of each picture who is in it."""
+_ANYWHERE = {"folder", "hagrid"}
+"""Datasets that are read from stores too."""
 
 
 @config
 class PoseChoice:
     """A keypoint detector, and those of its options that differ from its defaults."""
 
-    name: str = "holistic"
+    name: str = "auto"
+    """auto: precomputed for datasets that bring the hands' keypoints, else holistic."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
@@ -44,7 +54,8 @@ class MaskChoice:
     """A segmenter, and those of its options that differ from its defaults."""
 
     name: str = "auto"
-    """auto: SAM when its weights and a GPU are there, else GrabCut, with their defaults; none: no masks."""
+    """auto: the dataset's own for those that bring masks; else SAM when its weights and a GPU are there, else GrabCut,
+    with their defaults; none: no masks."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
@@ -53,8 +64,8 @@ class MaskChoice:
 class CaptionChoice:
     """A captioner, and those of its options that differ from its defaults."""
 
-    name: str = "template"
-    """none: no captions."""
+    name: str = "auto"
+    """auto: sequence for the studio datasets, else template; none: no captions."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of its class."""
 
@@ -79,6 +90,7 @@ RULES = {"laion-human": RulesConfig(persons=1, min_hand_px=2500)}
 """The paper's, for the datasets that it filters."""
 
 AnnotatorChoice: TypeAlias = PoseChoice | MaskChoice | CaptionChoice
+AnyChoice = TypeVar("AnyChoice", PoseChoice, MaskChoice, CaptionChoice)
 
 
 @config
@@ -97,6 +109,8 @@ class RunConfig:
     """GPUs that a worker of a GPU stage takes for itself; 0.5 puts two workers on one."""
     timeout: float | None = None
     """Seconds an annotator may take for a picture; when not given, 20 times the median, and 300 at least."""
+    max_error_rate: float = 0.05
+    """Share of a stage's pictures that may fail before the run stops, once 1000 were worked on; 1 never stops it."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.shard_size <= 4096:
@@ -107,6 +121,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0, got {value:g}")
+        if not 0 <= self.max_error_rate <= 1:
+            raise ValueError(f"max_error_rate must be 0 to 1, got {self.max_error_rate:g}")
         if self.address and self.executor == "inline":
             raise ValueError("address needs executor ray or auto")
 
@@ -117,9 +133,9 @@ class PrepareConfig:
 
     source: str
     """The dataset's name."""
-    root: Path
+    root: GivenLocation
     """The dataset's folder."""
-    out: Path
+    out: GivenLocation
     """The manifest's folder."""
     source_options: dict[str, Any] = field(default_factory=dict)
     """Fields of the dataset's reader: split, gestures ..."""
@@ -135,6 +151,8 @@ class PrepareConfig:
 
 def build_source(choices: PrepareConfig) -> Source:
     """The dataset's reader; raises `UserError` for an unknown name or option."""
+    if isinstance(choices.root, Address) and choices.source in SOURCES and choices.source not in _ANYWHERE:
+        raise UserError(f"{choices.root}: {choices.source} is read from a disk only: copy it and give its folder")
     if not choices.root.is_dir():
         raise UserError(f"{choices.root}: no such folder: give the dataset's folder with --root")
     reader = resolve(SOURCES, choices.source, kind="source")
@@ -145,20 +163,25 @@ def build_source(choices: PrepareConfig) -> Source:
 
 def build_stages(choices: PrepareConfig) -> list[Stage]:
     """The stages in order, their models located; raises `UserError` when one is not to be had."""
+    own = OWN_ANNOTATORS.get(choices.source, {})
+    pose = _decided(choices.pose, own.get("pose", "holistic"))
     persons, min_hand_px = _rules(choices)
-    stages: list[Stage] = [ScreenStage(root=choices.root, persons=persons)] if choices.source in _SCREENED else []
+    stages: list[Stage] = []
+    if choices.source in _SCREENED:
+        assert isinstance(choices.root, Path), "build_source refuses an address"
+        stages.append(ScreenStage(root=choices.root, persons=persons))
     stages.append(
         PoseStage(
             root=choices.root,
-            annotator=choices.pose.name,
-            detector=_build(DETECTORS, choices.pose, kind="keypoint detector"),
+            annotator=pose.name,
+            detector=_build(DETECTORS, pose, kind="keypoint detector"),
             pictures=choices.pictures,
             crops=choices.crops,
             reads=tuple(stage.name for stage in stages),
             persons=persons,
         )
     )
-    mask = _located_mask(choices.mask)
+    mask = _located_mask(_decided(choices.mask, own.get("mask", "auto")))
     if mask.name != "none":
         segmenter = _build(SEGMENTERS, mask, kind="segmenter")
         stages.append(
@@ -174,7 +197,7 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
         raise UserError(f"rules.min_hand_px = {min_hand_px}: it needs masks: give --min-hand-px 0, or another --mask")
     if min_hand_px:
         stages.append(HandSizeStage(min_hand_px=min_hand_px))
-    caption = _located_caption(choices.caption)
+    caption = _located_caption(_decided(choices.caption, own.get("caption", "template")))
     if caption.name != "none":
         captioner = _build(CAPTIONERS, caption, kind="captioner")
         stages.append(
@@ -207,6 +230,11 @@ def has_gpu() -> bool:
 
 def _build(table: Mapping[str, str], choice: AnnotatorChoice, *, kind: str) -> Any:
     return validate_config(resolve(table, choice.name, kind=kind), choice.options, where=f"{kind} {choice.name}")
+
+
+def _decided(choice: AnyChoice, own: str) -> AnyChoice:
+    """The choice with "auto" decided, its options kept."""
+    return replace(choice, name=own) if choice.name == "auto" else choice
 
 
 def _located_mask(choice: MaskChoice) -> MaskChoice:

@@ -34,6 +34,9 @@ INDEX: Final = pa.schema(
         ("original_caption", pa.string()),
         ("given_left", pa.list_(pa.float32())),
         ("given_right", pa.list_(pa.float32())),
+        ("mesh_left", pa.string()),
+        ("mesh_right", pa.string()),
+        ("camera", pa.list_(pa.float64())),
         ("stated_size_hw", pa.list_(pa.int32())),
     ]
 )
@@ -67,6 +70,8 @@ def index_table(records: Sequence[Record]) -> pa.Table:
             f"given_{side}": [record.hands[side].ravel() if side in record.hands else None for record in records]
             for side in SIDES
         },
+        **{f"mesh_{side}": [record.meshes.get(side) for record in records] for side in SIDES},
+        "camera": [record.camera.numbers() if record.camera else None for record in records],
         "stated_size_hw": [record.stated_size_hw for record in records],
     }
     return pa.table(columns, schema=INDEX)

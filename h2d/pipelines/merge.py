@@ -7,25 +7,28 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from h2d.errors import JobError
-from h2d.manifests.files import TEMPORARY, write_json, write_parquet
+from h2d.manifests.files import TEMPORARY, write_bytes, write_json, write_parquet
+from h2d.manifests.io import Address, Location, open_parquet, remove_tree
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
 from h2d.pipelines.attempts import Care, OnBegin
-from h2d.pipelines.parts import Tally
-from h2d.pipelines.plan import Plan, Shard
-from h2d.pipelines.stages.base import Row
-from h2d.pipelines.worker import OnPictures, joined_rows
+from h2d.pipelines.joining import hand_columns, image_columns
+from h2d.pipelines.parts import Tally, part_folder
+from h2d.pipelines.plan import Plan, Shard, read_index_table
+from h2d.pipelines.worker import OnPictures
 from h2d.pose.layouts import SIDES
 
 MERGE_VERSION: Final = 2
+
+_OUTCOME: Final = ("status", "reason", "message", "attempts")
+_RULED: Final = ("persons", *(f"hand_{side}_{what}" for side in SIDES for what in ("found", "checks")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class MergeJob:
     needs_gpu: ClassVar[bool] = False
     uses_all_cores: ClassVar[bool] = False
 
-    work: Path
+    work: Location
     fingerprint: str
     inputs: Mapping[str, str]
     """Stage name -> fingerprint, in the order of the stages."""
@@ -45,7 +48,7 @@ class MergeJob:
     """What every table says of itself."""
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """Where the tables are put together before they are published."""
         return self.work / "merge" / self.fingerprint
 
@@ -61,6 +64,12 @@ class MergeJob:
         counts = json.loads(self._marker(shard).read_text())
         return Tally(statuses=Counter(counts["statuses"]), reasons=Counter(counts["reasons"]))
 
+    def forget(self, shard: Shard) -> None:
+        """Have the shard merged once more: its rows of a table may then be none."""
+        self._marker(shard).unlink(missing_ok=True)
+        for table in TABLES:
+            self._file(table, shard).unlink(missing_ok=True)
+
     def setup(self) -> None:
         """Nothing to load."""
 
@@ -70,50 +79,60 @@ class MergeJob:
     def run(self, shard: Shard, on_pictures: OnPictures, on_begin: OnBegin, care: Care) -> Tally:
         """Write the shard's rows of each table, then its marker."""
         del on_begin, care  # no annotator is at work here
-        rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
-        for row in joined_rows(self.work, shard, self.inputs):
-            reject = self._reject(row)
-            if reject:
-                rows["rejects"].append(reject)
-            else:
-                rows["images"].append(_image(row, self.source))
-                rows["hands"].extend(_hands(row, self.source))
-        for table, members in rows.items():
-            if members:
+        index, parts = read_index_table(self.work, shard), self._parts(shard)
+        rejects, is_accepted = self._rejects(index, parts)
+        kept = pa.array(is_accepted, pa.bool_())
+        index, parts = index.filter(kept), {name: part.filter(kept) for name, part in parts.items()}
+        columns = {
+            "images": image_columns(index, parts, self.source),
+            "hands": hand_columns(index, parts, self.source),
+            "rejects": {name: [row[name] for row in rejects] for name in TABLES["rejects"].names},
+        }
+        for table, members in columns.items():
+            if len(members["id"]):
                 schema = with_metadata(TABLES[table], {**self.facts, "table": table})
                 write_parquet(self._file(table, shard), _table(members, schema))
         tally = Tally(
-            statuses=Counter({"ok": len(rows["images"])}) + Counter(row["status"] for row in rows["rejects"]),
-            reasons=Counter(row["reason"] for row in rows["rejects"]),
+            statuses=Counter({"ok": len(index)}) + Counter(row["status"] for row in rejects),
+            reasons=Counter(row["reason"] for row in rejects),
         )
         write_json(self._marker(shard), {"shard": shard.sha256, "statuses": tally.statuses, "reasons": tally.reasons})
         on_pictures(tally)
         return tally
 
-    def _marker(self, shard: Shard) -> Path:
+    def _parts(self, shard: Shard) -> dict[str, pa.Table]:
+        parts = {}
+        for name, mark in self.inputs.items():
+            with open_parquet(part_folder(self.work, name, mark) / shard.file_name) as file:
+                parts[name] = file.read()
+        return parts
+
+    def _rejects(self, index: pa.Table, parts: Mapping[str, pa.Table]) -> tuple[list[dict[str, Any]], list[bool]]:
+        """The rows of `rejects`, and of every picture whether it is accepted."""
+        assert all(part["id"].equals(index["id"]) for part in parts.values()), "a part is not aligned with the index"
+        told = {name: part.select([*_OUTCOME]).to_pylist() for name, part in parts.items()}
+        pose = parts["pose"].select([*_RULED]).to_pylist()
+        num_crops = parts["pose"]["crops"].combine_chunks().value_lengths().to_pylist()
+        names = index.select(["id", "split", "path"]).to_pylist()
+        rejects: list[dict[str, Any]] = []
+        is_accepted = []
+        for number, name in enumerate(names):
+            outcomes = {stage: rows[number] for stage, rows in told.items()}
+            why = _why_not(outcomes, pose[number], num_crops[number])
+            is_accepted.append(why is None)
+            if why is not None:
+                base = {"id": name["id"], "source": self.source, "split": name["split"], "source_path": name["path"]}
+                rejects.append({**base, **why})
+        return rejects, is_accepted
+
+    def _marker(self, shard: Shard) -> Location:
         return self.folder / "done" / f"part-{shard.number:05d}.json"
 
-    def _file(self, table: str, shard: Shard) -> Path:
+    def _file(self, table: str, shard: Shard) -> Location:
         return self.folder / table / shard.split / shard.file_name
 
-    def _reject(self, row: Row) -> dict[str, Any] | None:
-        """The row of `rejects` for a picture that has no result or no hand to learn from; None when it is accepted."""
-        base = {"id": row["id"], "source": self.source, "split": row["split"], "source_path": row["path"]}
-        for stage in self.inputs:
-            part = row[stage]
-            if part["status"] not in ("ok", "blocked"):
-                return {
-                    **base,
-                    "stage": stage,
-                    **{key: part[key] for key in ("status", "reason", "message", "attempts")},
-                }
-        rule = _rule_against(row["pose"])
-        if rule is None:
-            return None
-        return {**base, "stage": "pose", "status": "skipped", "reason": rule[0], "message": rule[1], "attempts": 1}
 
-
-def publish(job: MergeJob, plan: Plan, out: Path, *, created: str) -> dict[str, int]:
+def publish(job: MergeJob, plan: Plan, out: Location, *, created: str) -> dict[str, int]:
     """Check the sum, lay the tables into `out`, and write `manifest.json` last; returns the counts.
 
     A manifest without `manifest.json` is unfinished: killed anywhere in here, the next run publishes again.
@@ -126,7 +145,7 @@ def publish(job: MergeJob, plan: Plan, out: Path, *, created: str) -> dict[str, 
     (out / "manifest.json").unlink(missing_ok=True)
     for table in TABLES:
         _lay(job.folder / table, out / table)
-    shutil.copyfile(job.work / "findings.parquet", out / "unmatched.parquet")
+    write_bytes(out / "unmatched.parquet", (job.work / "findings.parquet").read_bytes())
     counts = {"indexed": indexed, "images": accepted, "hands": count_rows(out, "hands"), "rejects": indexed - accepted}
     splits: dict[str, Counter[str]] = {}
     for split, part in tallies:
@@ -149,7 +168,7 @@ def publish(job: MergeJob, plan: Plan, out: Path, *, created: str) -> dict[str, 
     return counts
 
 
-def is_published(job: MergeJob, plan: Plan, out: Path) -> bool:
+def is_published(job: MergeJob, plan: Plan, out: Location) -> bool:
     """Whether `out` holds this very manifest, with all its rows."""
     try:
         manifest = json.loads((out / "manifest.json").read_text())
@@ -162,13 +181,24 @@ def is_published(job: MergeJob, plan: Plan, out: Path) -> bool:
         return False
 
 
-def count_rows(out: Path, table: str) -> int:
+def count_rows(out: Location, table: str) -> int:
     """Rows of a published table, from the files' footers."""
-    return sum(pq.read_metadata(file).num_rows for file in (out / table).glob("*/part-*.parquet"))
+    num_rows = 0
+    for part in (out / table).glob("*/part-*.parquet"):
+        with open_parquet(part) as file:
+            num_rows += file.metadata.num_rows
+    return num_rows
 
 
-def _lay(fresh: Path, target: Path) -> None:
-    """Put the tree `fresh` at `target` by hard links, or by copies where the file system has none."""
+def _lay(fresh: Location, target: Location) -> None:
+    """Put the tree `fresh` at `target` by hard links, or by copies where there are none."""
+    if not (isinstance(fresh, Path) and isinstance(target, Path)):
+        assert isinstance(fresh, Address), fresh
+        assert isinstance(target, Address), target
+        remove_tree(target)
+        for part in fresh.glob("*/part-*.parquet"):
+            part.copy_to(target / str(part.relative_to(fresh)))
+        return
     temporary = target.with_name(f".{target.name}{TEMPORARY}publish")
     shutil.rmtree(temporary, ignore_errors=True)
     for file in sorted(fresh.glob("*/part-*.parquet")):
@@ -183,59 +213,37 @@ def _lay(fresh: Path, target: Path) -> None:
         temporary.rename(target)
 
 
-def _rule_against(pose: Mapping[str, Any]) -> tuple[str, str] | None:
+def _why_not(
+    outcomes: Mapping[str, Mapping[str, Any]], pose: Mapping[str, Any], num_crops: int | None
+) -> dict[str, Any] | None:
+    """The columns of `rejects` for a picture without a result or without a hand to learn from; None: accepted."""
+    for stage, outcome in outcomes.items():
+        if outcome["status"] not in ("ok", "blocked"):
+            return {"stage": stage, **outcome}
+    rule = _rule_against(pose, num_crops)
+    if rule is None:
+        return None
+    return {"stage": "pose", "status": "skipped", "reason": rule[0], "message": rule[1], "attempts": 1}
+
+
+def _rule_against(pose: Mapping[str, Any], num_crops: int | None) -> tuple[str, str] | None:
     """The rule that leaves a picture out and a line on it, or None."""
     found = [side for side in SIDES if pose[f"hand_{side}_found"]]
     if not found:
         return ("no_hand", "no hand found") if pose["persons"] else ("no_person", "neither a person nor a hand found")
-    if not pose["crops"]:
+    if not num_crops:
         failed = "; ".join(f"{side}: {', '.join(pose[f'hand_{side}_checks'])}" for side in found)
         return "no_usable_hand", f"every hand fails its checks ({failed})"
     return None
 
 
-def _image(row: Row, source: str) -> dict[str, Any]:
-    pose = row["pose"]
-    extension = "jpg" if pose["picture"][:2] == b"\xff\xd8" else "png"
-    return {
-        **row.get("mask", {}),
-        **row.get("caption", {}),
-        **pose,
-        "id": row["id"],
-        "source": source,
-        "split": row["split"],
-        "source_path": row["path"],
-        "gesture": row["gesture"],
-        "subject": row["subject"],
-        "gesture_box_labels": row["box_labels"],
-        "original_caption": row["original_caption"],
-        "image": {"bytes": pose["picture"], "path": f"{row['id'].replace('/', '_')}.{extension}"},
-    }
-
-
-def _hands(row: Row, source: str) -> Iterator[dict[str, Any]]:
-    crops = row["pose"]["crops"]
-    masks = row.get("mask", {})
-    for number, crop in enumerate(crops):
-        name = f"{row['id']}/{crop['hands']}"
-        yield {
-            "id": name,
-            "image_id": row["id"],
-            "source": source,
-            "split": row["split"],
-            "subject": row["subject"],
-            "gesture": row["gesture"],
-            "crop_box_xywh": crop["crop_box_xywh"],
-            "hands": crop["hands"],
-            "image": {"bytes": crop["image"], "path": f"{name.replace('/', '_')}.jpg"},
-            "keypoints_left": crop["keypoints_left"],
-            "keypoints_right": crop["keypoints_right"],
-            "mask": masks["crop_masks"][number] if masks else None,
-            "mask_px": masks["crop_mask_px"][number] if masks else None,
-            "caption": row.get("caption", {}).get("caption"),
-        }
-
-
-def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
+def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """The columns in the schema's order and types; those that no stage wrote are null."""
+    num_rows = len(columns["id"])
+    arrays = []
+    for field in schema:
+        values = columns.get(field.name)
+        if values is None:
+            values = pa.nulls(num_rows, field.type)
+        arrays.append(pa.array(values, field.type) if isinstance(values, list) else values.cast(field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)

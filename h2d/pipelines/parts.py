@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from h2d.manifests.files import TEMPORARY, write_parquet
+from h2d.manifests.io import Location, open_parquet
 from h2d.pipelines.plan import Shard
 
 STATUS_COLUMNS: Final = [
@@ -49,47 +49,57 @@ def fingerprint(stage: str, version: int, identity: Mapping[str, Any], inputs: S
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def part_folder(work: Path, stage: str, stage_fingerprint: str) -> Path:
+def part_folder(work: Location, stage: str, stage_fingerprint: str) -> Location:
     """Where a stage's parts lie."""
     return work / stage / stage_fingerprint
 
 
-def write_part(file: Path, rows: pa.Table, shard: Shard) -> Tally:
+def write_part(file: Location, rows: pa.Table, shard: Shard) -> Tally:
     """Commit what a stage made of a shard, with what came of it in the file's metadata; returns that."""
     reasons = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
     tally = Tally(statuses=Counter(rows["status"].to_pylist()), reasons=reasons)
-    facts = {"shard": shard.sha256, "statuses": tally.statuses, "reasons": tally.reasons}
+    facts = {
+        "fingerprint": file.parent.name,
+        "shard": shard.sha256,
+        "statuses": tally.statuses,
+        "reasons": tally.reasons,
+    }
     write_parquet(file, rows.replace_schema_metadata({_FACTS: json.dumps(facts)}))
     return tally
 
 
-def is_done(file: Path, shard: Shard) -> bool:
+def is_done(file: Location, shard: Shard) -> bool:
     """Whether the part is there, whole, made of this shard's pictures, and has one row per picture."""
     try:
-        metadata = pq.read_metadata(file)
+        with open_parquet(file) as part:
+            metadata = part.metadata
     except (FileNotFoundError, pa.ArrowInvalid):
         return False
     except OSError as error:
         if error.errno is not None:
             raise
         return False  # Arrow's way to say that a footer makes no sense
-    facts = (metadata.metadata or {}).get(_FACTS)
-    return facts is not None and json.loads(facts)["shard"] == shard.sha256 and metadata.num_rows == shard.num_pictures
+    facts = json.loads((metadata.metadata or {}).get(_FACTS, b"{}"))
+    named = facts.get("fingerprint") == file.parent.name and facts.get("shard") == shard.sha256
+    return bool(named and metadata.num_rows == shard.num_pictures)
 
 
-def read_tally(file: Path) -> Tally:
+def read_tally(file: Location) -> Tally:
     """What came of the part's pictures."""
-    facts = json.loads(pq.read_metadata(file).metadata[_FACTS])
+    with open_parquet(file) as part:
+        facts = json.loads(part.metadata.metadata[_FACTS])
     return Tally(statuses=Counter(facts["statuses"]), reasons=Counter(facts["reasons"]))
 
 
-def set_aside(part: Path) -> Path:
+def set_aside(part: Location) -> Location:
     """Where a part waits whose failures are tried once more: its good rows are taken over into the next one."""
     return part.with_name(f"retry-{part.name}")
 
 
-def remove_leftovers(folder: Path) -> int:
+def remove_leftovers(folder: Location) -> int:
     """Delete the unfinished files of runs that were killed; returns how many there were."""
+    if not isinstance(folder, Path):
+        return 0  # a store shows no unfinished file
     leftovers = [file for file in folder.rglob(f".*{TEMPORARY}*") if file.is_file()]
     for file in leftovers:
         file.unlink(missing_ok=True)

@@ -11,19 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.manifests.files import write_json, write_parquet
+from h2d.manifests.io import Location, location, open_parquet
 from h2d.pipelines.difference import Difference, difference
 from h2d.pipelines.index import INDEX, ROWS_PER_RUN, SortedRows, digest, index_table
-from h2d.pipelines.sources.base import Finding, Record, Source
+from h2d.pipelines.sources.base import Finding, Record, SelectiveSource, Source
 from h2d.pipelines.sources.selection import select
 
 PLAN_VERSION: Final = 2
@@ -74,7 +73,7 @@ class Plan:
 
     source: str
     description: str
-    root: Path
+    root: Location
     choices: Mapping[str, Any]
     """Everything that decided which pictures are listed."""
     shards: tuple[Shard, ...]
@@ -98,6 +97,10 @@ class Listing:
 
     description: str
     rows: SortedRows
+    has_masks: bool
+    """Whether the dataset brings a mask of any of them ..."""
+    has_meshes: bool
+    """... or a mesh."""
     selection: SelectionConfig
     findings: Sequence[Finding]
     choices: Mapping[str, Any]
@@ -130,9 +133,16 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
     description = source.describe()
     rows, findings = SortedRows(), list[Finding]()
     waiting: list[Record] = []
-    for item in source.records():
+    has_masks = has_meshes = False
+    items = (
+        source.selected(limit=selection.limit, sample=selection.sample, seed=selection.seed)
+        if isinstance(source, SelectiveSource)
+        else source.records()
+    )
+    for item in items:
         if isinstance(item, Record):
             waiting.append(item)
+            has_masks, has_meshes = has_masks or item.mask_path is not None, has_meshes or bool(item.meshes)
             if len(waiting) == ROWS_PER_RUN:
                 rows.add(index_table(waiting))
                 waiting.clear()
@@ -145,6 +155,8 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
     return Listing(
         description=description,
         rows=rows,
+        has_masks=has_masks,
+        has_meshes=has_meshes,
         selection=selection,
         findings=findings,
         choices={**source.options(), **_selection_values(selection), "shard_size": shard_size},
@@ -170,7 +182,7 @@ def cut(blocks: Iterable[pa.Table], shard_size: int, *, first: int = 0) -> Itera
         yield _shard(number, waiting), waiting
 
 
-def open_plan(work: Path, source: Source, listing: Listing, *, extend: bool = False) -> Plan:
+def open_plan(work: Location, source: Source, listing: Listing, *, extend: bool = False) -> Plan:
     """Make the plan of a listing, or check it against the one that is there, or add what is new to that.
 
     Raises `UserError` when the plan that is there has other pictures or choices: with `extend`, when one of its
@@ -194,7 +206,7 @@ def open_plan(work: Path, source: Source, listing: Listing, *, extend: bool = Fa
     return plan
 
 
-def read_plan(work: Path) -> Plan:
+def read_plan(work: Location) -> Plan:
     """The plan that an earlier run wrote; raises `UserError` when there is none or it is damaged."""
     file = work / "plan.json"
     try:
@@ -206,7 +218,7 @@ def read_plan(work: Path) -> Plan:
         return Plan(
             source=values["source"],
             description=values["description"],
-            root=Path(values["root"]),
+            root=location(values["root"]),
             choices=values["choices"],
             shards=tuple(
                 Shard(number=number, split=split, num_pictures=num_pictures, sha256=sha256)
@@ -222,10 +234,16 @@ def read_plan(work: Path) -> Plan:
         raise UserError(f"{file}: damaged plan ({error!r}): start over with --fresh") from None
 
 
-def read_index(work: Path, shard: Shard) -> list[dict[str, Any]]:
+def read_index(work: Location, shard: Shard) -> list[dict[str, Any]]:
     """The records of one shard, in order."""
-    rows: list[dict[str, Any]] = pq.read_table(work / "index" / shard.file_name).to_pylist()
+    rows: list[dict[str, Any]] = read_index_table(work, shard).to_pylist()
     return rows
+
+
+def read_index_table(work: Location, shard: Shard) -> pa.Table:
+    """The records of one shard as columns."""
+    with open_parquet(work / "index" / shard.file_name) as file:
+        return file.read().cast(INDEX)
 
 
 def _shard(number: int, members: pa.Table) -> Shard:
@@ -233,7 +251,7 @@ def _shard(number: int, members: pa.Table) -> Shard:
     return Shard(number=number, split=split, num_pictures=len(members), sha256=digest(members))
 
 
-def _extended(work: Path, plan: Plan, source: Source, listing: Listing, new: Iterable[pa.Table]) -> Plan:
+def _extended(work: Location, plan: Plan, source: Source, listing: Listing, new: Iterable[pa.Table]) -> Plan:
     """The plan with shards of the rows `new` at its end, written; its file comes last and makes it so."""
     shards = list(plan.shards)
     for shard, members in cut(new, listing.shard_size, first=len(shards)):
@@ -252,10 +270,10 @@ def _extended(work: Path, plan: Plan, source: Source, listing: Listing, new: Ite
     return plan
 
 
-def _sorted_index(work: Path, plan: Plan) -> Iterator[pa.Table]:
+def _sorted_index(work: Location, plan: Plan) -> Iterator[pa.Table]:
     rows = SortedRows()
     for shard in plan.shards:
-        rows.add(pq.read_table(work / "index" / shard.file_name).cast(INDEX))
+        rows.add(read_index_table(work, shard))
     return rows.blocks()
 
 
@@ -264,7 +282,7 @@ def _findings_table(findings: Sequence[Finding]) -> pa.Table:
     return pa.table({name: [getattr(finding, name) for finding in ordered] for name in FINDINGS.names}, schema=FINDINGS)
 
 
-def _write_plan(work: Path, plan: Plan) -> None:
+def _write_plan(work: Location, plan: Plan) -> None:
     write_json(
         work / "plan.json",
         {
@@ -286,7 +304,7 @@ def _selection_values(selection: SelectionConfig) -> dict[str, Any]:
     return {"limit": selection.limit, "sample": selection.sample, "seed": seed}
 
 
-def _changed_choices(work: Path, plan: Plan, listing: Listing) -> str:
+def _changed_choices(work: Location, plan: Plan, listing: Listing) -> str:
     """One line on how the choices differ from the plan's, with the remedy."""
     changed = [
         f"{key} was {plan.choices.get(key)!r} and is {listing.choices.get(key)!r}"
@@ -297,7 +315,7 @@ def _changed_choices(work: Path, plan: Plan, listing: Listing) -> str:
     return f"{work.parent} was planned with other choices: {', '.join(changed)}; give {extend}{_REMEDY}"
 
 
-def _changed_pictures(work: Path, source: Source, found: Difference) -> str:
+def _changed_pictures(work: Location, source: Source, found: Difference) -> str:
     """One line on how the source differs from the plan, with the remedy."""
     extend = "" if found.num_gone or found.num_changed else "--extend to add them, "
     return f"{source.root} lists other pictures than were planned in {work.parent}: {found}; give {extend}{_REMEDY}"

@@ -1,13 +1,10 @@
 """`h2d prepare`: the walk from a dataset's folder to a manifest, one stage after another, each resumable alone."""
 
-import fcntl
 import json
 import logging
-import os
-import shutil
-import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -18,15 +15,20 @@ from h2d.errors import JobError, UserError
 from h2d.machine import num_cores
 from h2d.manifests.card import write_card
 from h2d.manifests.files import write_json
+from h2d.manifests.io import Location, remove_tree
 from h2d.manifests.masks import DEFAULT_DILATION
 from h2d.manifests.report import write_report
 from h2d.manifests.schema import TABLES
 from h2d.pipelines.choices import PrepareConfig, RunConfig, build_source, build_stages
 from h2d.pipelines.executors import EXECUTORS
 from h2d.pipelines.executors.base import Executor, Watch
+from h2d.pipelines.limits import ErrorLimit
+from h2d.pipelines.lock import locked
 from h2d.pipelines.merge import MERGE_VERSION, MergeJob, is_published, publish
 from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
-from h2d.pipelines.plan import Plan, Shard, list_source, open_plan
+from h2d.pipelines.plan import Listing, Plan, Shard, list_source, open_plan
+from h2d.pipelines.progress_file import RecordedWatch
+from h2d.pipelines.retry import set_failures_aside
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.worker import Job, StageJob
 from h2d.registry import resolve
@@ -51,7 +53,7 @@ _SOFTWARE: Final = (
 class Outcome:
     """What a run left behind."""
 
-    out: Path
+    out: Location
     plan: Plan
     stages: tuple[str, ...]
     """Each stage with the annotator that it uses: "mask: grabcut"."""
@@ -86,6 +88,7 @@ def survey(choices: PrepareConfig) -> Survey:
     source = build_source(choices)
     stages = build_stages(choices)
     listing = list_source(source, choices.selection, choices.run.shard_size)
+    _refuse_absent_masks(stages, listing)
     return Survey(
         description=listing.description,
         num_pictures=listing.num_pictures,
@@ -95,21 +98,33 @@ def survey(choices: PrepareConfig) -> Survey:
     )
 
 
-def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend: bool = False) -> Outcome:
+def prepare(
+    choices: PrepareConfig,
+    watch: Watch,
+    *,
+    fresh: bool = False,
+    extend: bool = False,
+    retry: frozenset[str] = frozenset(),
+) -> Outcome:
     """Run what is not done yet; `extend` adds pictures that are new since the plan was made.
+
+    `retry` has pictures worked on again whose rows have one of these statuses: error, crash, timeout.
 
     Raises `UserError` for a wrong folder, option or model before any work, and `JobError` when work cannot go on.
     """
     source = build_source(choices)
     stages = build_stages(choices)
     listing = list_source(source, choices.selection, choices.run.shard_size)
+    _refuse_absent_masks(stages, listing)
     work = choices.out / "work"
-    with _locked(choices.out):
+    with locked(choices.out):
         if fresh:
             _clear(choices.out)
         remove_leftovers(choices.out)
         plan = open_plan(work, source, listing, extend=extend)
-        jobs, merge = _jobs(work, stages, plan)
+        jobs, merge = _jobs(work, stages, plan, retry)
+        if retry:
+            set_failures_aside(jobs, merge, plan, choices.out)
         outcome = Outcome(
             out=choices.out,
             plan=plan,
@@ -122,9 +137,12 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend
             write_json(work / "stages.json", {**merge.inputs, "merge": merge.fingerprint})
             everything: list[Job] = [*jobs, merge]
             with ExitStack() as executors:
-                place = _Placement(run=choices.run, scratch=work / "progress", executors=executors)
+                place = _Placement(run=choices.run, scratch=_scratch(work, executors), executors=executors)
+                recorded = RecordedWatch(watch, work)
+                executors.callback(recorded.close)
+                guarded = ErrorLimit(recorded, max_error_rate=choices.run.max_error_rate)
                 for job in everything:
-                    _run(job, plan, place, watch)
+                    _run(job, plan, place, guarded)
                     if watch.should_stop():
                         return outcome
             publish(merge, plan, choices.out, created=datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -135,11 +153,29 @@ def prepare(choices: PrepareConfig, watch: Watch, *, fresh: bool = False, extend
     return replace(outcome, counts=manifest["counts"], reject_reasons=manifest["reject_reasons"], did_nothing=done)
 
 
+def _refuse_absent_masks(stages: Sequence[Stage], listing: Listing) -> None:
+    """Raise `UserError` when masks or meshes are to be read and no picture has any."""
+    annotator = next((stage.annotator for stage in stages if stage.name == "mask"), None)
+    if annotator == "given" and not listing.has_masks:
+        tried = "; ".join(f.name for f in listing.findings if f.kind in ("folder_without_masks", "missing_mask"))
+        raise UserError(
+            f"--mask given: {listing.description} has no masks{f' ({tried})' if tried else ''}: choose --mask sam, "
+            "--mask grabcut, or --mask mano where the dataset has mano_fits/meshes"
+        )
+    if annotator == "mano" and not listing.has_meshes:
+        raise UserError(
+            f"--mask mano: {listing.description} has no meshes (mano_fits/meshes/<frame>_<side>.ply): choose --mask "
+            "given, sam or grabcut"
+        )
+
+
 def _names(stages: Sequence[Stage]) -> tuple[str, ...]:
     return tuple(f"{stage.name}: {stage.annotator}" for stage in stages)
 
 
-def _jobs(work: Path, stages: Sequence[Stage], plan: Plan) -> tuple[list[StageJob], MergeJob]:
+def _jobs(
+    work: Location, stages: Sequence[Stage], plan: Plan, retry: frozenset[str]
+) -> tuple[list[StageJob], MergeJob]:
     """A job per stage, chained by fingerprints, and the job that joins them; parts name their pictures themselves."""
     marks: dict[str, str] = {}
     jobs: list[StageJob] = []
@@ -147,7 +183,7 @@ def _jobs(work: Path, stages: Sequence[Stage], plan: Plan) -> tuple[list[StageJo
         inputs = {name: marks[name] for name in stage.reads}
         mark = fingerprint(stage.name, stage.version, stage.identity(), [plan.source, *inputs.values()])
         marks[stage.name] = mark
-        jobs.append(StageJob(stage=stage, work=work, fingerprint=mark, inputs=inputs))
+        jobs.append(StageJob(stage=stage, work=work, fingerprint=mark, inputs=inputs, retry=retry))
     facts = {
         "source": plan.source,
         "description": plan.description,
@@ -214,34 +250,19 @@ class _Placement:
         return self.started[name]
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder for this process; a second driver is refused with the first one's host and process."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / ".lock").open("a+")
-    except OSError as error:
-        raise UserError(f"{out}: cannot write here ({error.strerror}): choose another --out") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UserError(
-                f"{out}: another h2d prepare is at work here ({file.read().strip()}): wait for it or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"host {socket.gethostname()}, process {os.getpid()}")
-        file.flush()
-        yield
+def _scratch(work: Location, executors: ExitStack) -> Path:
+    """Where workers note how far they are within a shard: beside the work, or on this machine when that is a store."""
+    if isinstance(work, Path):
+        return work / "progress"
+    return Path(executors.enter_context(tempfile.TemporaryDirectory(prefix="h2d-progress-")))
 
 
-def _clear(out: Path) -> None:
+def _clear(out: Location) -> None:
     """Delete what an earlier preparation made, and nothing else."""
     for name in ("manifest.json", "report.html", "README.md", "unmatched.parquet"):
         (out / name).unlink(missing_ok=True)
     for name in ("work", *TABLES):
-        shutil.rmtree(out / name, ignore_errors=True)
+        remove_tree(out / name)
 
 
 def _software() -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from h2d.errors import UserError
+from h2d.manifests.io import Location
 from h2d.pipelines.parts import Tally, is_done, part_folder, read_tally
 from h2d.pipelines.plan import Plan, read_plan
+from h2d.pipelines.progress_file import read_running
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +29,11 @@ class Status:
     stages: tuple[StageStatus, ...]
     counts: Mapping[str, int] | None
     """Rows by table once the manifest is published."""
+    running: Mapping[str, Any] | None
+    """What `work/status.json` says while a preparation runs."""
 
 
-def read_status(out: Path) -> Status:
+def read_status(out: Location) -> Status:
     """Look at a folder that `h2d prepare` works or worked in; raises `UserError` when it is none."""
     work = out / "work"
     plan = read_plan(work)
@@ -47,4 +51,4 @@ def read_status(out: Path) -> Status:
         stages.append(StageStatus(name=name, num_shards_done=len(done), tally=tally))
     manifest = out / "manifest.json"
     counts = json.loads(manifest.read_text())["counts"] if manifest.exists() else None
-    return Status(plan=plan, stages=tuple(stages), counts=counts)
+    return Status(plan=plan, stages=tuple(stages), counts=counts, running=read_running(work))

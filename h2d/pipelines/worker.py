@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from h2d.manifests.io import Location, open_parquet
 from h2d.pipelines.attempts import Attempts, Care, Item, OnBegin
 from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, set_aside, write_part
 from h2d.pipelines.plan import Shard, read_index
@@ -60,7 +59,7 @@ class StageJob:
     """A stage over the shards of one folder."""
 
     stage: Stage
-    work: Path
+    work: Location
     fingerprint: str
     inputs: Mapping[str, str]
     """Stage name -> fingerprint of the parts that it reads."""
@@ -88,11 +87,11 @@ class StageJob:
 
     def is_done(self, shard: Shard) -> bool:
         """Whether the part is there, whole, with a row per picture."""
-        return is_done(self._part(shard), shard)
+        return is_done(self.part(shard), shard)
 
     def tally(self, shard: Shard) -> Tally:
         """Count the part's rows."""
-        return read_tally(self._part(shard))
+        return read_tally(self.part(shard))
 
     def setup(self) -> None:
         """Set the stage up."""
@@ -104,7 +103,7 @@ class StageJob:
 
     def run(self, shard: Shard, on_pictures: OnPictures, on_begin: OnBegin, care: Care) -> Tally:
         """Work through the shard's pictures and commit its part."""
-        part = self._part(shard)
+        part = self.part(shard)
         earlier = _stream(set_aside(part)) if is_done(set_aside(part), shard) else repeat(None)
         items = (
             (Item(place=place, row=row, attempts_before=before["attempts"] if before else 0), before)
@@ -125,7 +124,8 @@ class StageJob:
         set_aside(part).unlink(missing_ok=True)
         return tally
 
-    def _part(self, shard: Shard) -> Path:
+    def part(self, shard: Shard) -> Location:
+        """Where the shard's part lies."""
         return part_folder(self.work, self.stage.name, self.fingerprint) / shard.file_name
 
     def _known(self, item: Item, before: Row | None, care: Care) -> dict[str, Any] | None:
@@ -140,7 +140,7 @@ class StageJob:
         return next((name for name in self.inputs if row[name]["status"] != "ok"), None)
 
 
-def joined_rows(work: Path, shard: Shard, inputs: Mapping[str, str]) -> Iterator[Row]:
+def joined_rows(work: Location, shard: Shard, inputs: Mapping[str, str]) -> Iterator[Row]:
     """The shard's index rows, each with the columns of the stages that are read; a few rows in memory at a time."""
     streams = {name: _stream(part_folder(work, name, mark) / shard.file_name) for name, mark in inputs.items()}
     for record in read_index(work, shard):
@@ -149,10 +149,20 @@ def joined_rows(work: Path, shard: Shard, inputs: Mapping[str, str]) -> Iterator
         yield row
 
 
-def _stream(part: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(part, memory_map=True) as file:
-        for batch in file.iter_batches(batch_size=32):
-            yield from batch.to_pylist()
+def _stream(part: Location) -> Iterator[dict[str, Any]]:
+    with open_parquet(part) as file:
+        for batch in file.iter_batches(batch_size=64):
+            columns = [_values(column) for column in batch.columns]
+            for values in zip(*columns, strict=True):
+                yield dict(zip(batch.schema.names, values, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column's cells; points as rows of one array, which a Python number each would cost more than all the rest."""
+    if pa.types.is_fixed_size_list(column.type) and not column.null_count:
+        return list(column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size))
+    cells: list[Any] = column.to_pylist()
+    return cells
 
 
 def _batches(

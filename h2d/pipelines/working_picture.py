@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from h2d.config import config
-from h2d.images import encode_jpeg
+from h2d.images import DecodeError, encode_jpeg
 
 _EXIF_ORIENTATION: Final = 0x0112
 
@@ -47,11 +47,16 @@ class WorkingPicture:
 
 
 def working_picture(original: bytes, picture: UInt8[np.ndarray, "h w 3"], settings: PictureConfig) -> WorkingPicture:
-    """Reduce a decoded original and encode it, or keep its own bytes when nothing would change."""
+    """Reduce a decoded original and encode it, or keep its own bytes when nothing would change.
+
+    Raises `DecodeError` for a strip that is too narrow to be reduced.
+    """
     height, width = picture.shape[:2]
     factor = -(-max(height, width) // settings.long_side)
     if factor == 1 and _shows_as_stored(original):
         return WorkingPicture(data=original, size_hw=(height, width), scale=1.0)
+    if min(height, width) < factor:
+        raise DecodeError(f"{width} x {height} pixels: so narrow that nothing is left of it at {settings.long_side}")
     small = _reduced(picture, factor)
     data = encode_jpeg(small, quality=settings.jpeg_quality)
     return WorkingPicture(data=data, size_hw=(small.shape[0], small.shape[1]), scale=1 / factor)
@@ -70,5 +75,8 @@ def _shows_as_stored(original: bytes) -> bool:
     """Whether every viewer shows this file's pixels as we decode them: an RGB JPEG without EXIF rotation."""
     if original[:2] != b"\xff\xd8":
         return False
-    with Image.open(io.BytesIO(original)) as header:
-        return header.mode == "RGB" and bool(header.getexif().get(_EXIF_ORIENTATION, 1) == 1)
+    try:
+        with Image.open(io.BytesIO(original)) as header:
+            return header.mode == "RGB" and bool(header.getexif().get(_EXIF_ORIENTATION, 1) == 1)
+    except Exception:  # noqa: BLE001  # OpenCV decoded it; where Pillow cannot read its header, it is encoded again
+        return False

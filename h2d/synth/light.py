@@ -23,10 +23,10 @@ def lit(
     lamp = column(light.towards, points)
     facing = (coat.normals * lamp).sum(dim=0)
     lamp_light = ((facing + _WRAP) / (1 + _WRAP)).clamp(min=0)
-    open_share = torch.ones_like(facing)
-    for reach in _SHADE_MM:
-        missing = 1 - field.distance(points + coat.normals * reach) / reach
-        open_share = open_share - missing.clamp(0, 1) * 0.38
+    reaches = torch.tensor(_SHADE_MM, device=points.device)[:, None]
+    feelers = torch.addcmul(points[:, None], coat.normals[:, None], reaches)
+    missing = 1 - field.distance(feelers.flatten(1)).view(len(_SHADE_MM), -1) / reaches
+    open_share = 1 - missing.clamp_(0, 1).sum(dim=0) * 0.38
     sky = 0.8 - 0.2 * coat.normals[1]
     halfway = unit(lamp - directions)
     shine = ((coat.normals * halfway).sum(dim=0).clamp(min=0) ** 24) * coat.gloss * light.strength

@@ -170,6 +170,6 @@ def _developed(
     picture = scene.background * (1 - drawn[3])[..., None] + np.moveaxis(drawn[:3], 0, 2) * 255
     picture = cv2.GaussianBlur(picture.astype(np.float32), (3, 3), _BLUR_PX)
     rng = np.random.default_rng(scene.seed)
-    picture += rng.normal(0, _NOISE, picture.shape).astype(np.float32)
+    picture += rng.standard_normal(picture.shape, np.float32) * np.float32(_NOISE)
     developed: UInt8[np.ndarray, "h w 3"] = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
     return developed

@@ -77,6 +77,8 @@ class Field:
         self.centre = (self.low + self.high) / 2
         self.thinnest = float(np.minimum(start_radii, start_radii + growth)[start_radii > 0].min())
         """The smallest radius, millimetres."""
+        swell = _swell(limbs)
+        reaches = np.maximum(start_radii, start_radii + growth) + swell
         starts, axes = starts - self.centre, ends - starts
         squared = (axes**2).sum(axis=1)
         along = axes / np.maximum(squared, 1e-9)[:, None]
@@ -97,11 +99,39 @@ class Field:
         self._starts, self._axes = tensor(starts), tensor(axes)
         self._leads = tensor(leads)[:, None]
         self._origin = tensor(self.centre)[:, None]
+        self._reaches = tensor(reaches)[:, None]
+        # A growing cone is nearest a little after its axis is; what a carving one leaves may come at any time.
+        carves = np.array([limb.carves for limb in limbs for _ in limb.cones])
+        late = reaches * np.abs(slopes) / np.sqrt(1 - slopes**2)
+        self._late = tensor(np.where(carves, np.inf, late))[:, None]
 
     def distance(self, points: Float[Tensor, "3 n"]) -> Float[Tensor, " n"]:
         """Millimetres to the surface: exact for a cone; less where cones blend, never more."""
-        pieces = torch.split(points, max(_CACHED // len(self._radii), 1), dim=1)
+        most = max(_CACHED // len(self._radii), 1)
+        if points.shape[1] <= most:
+            return self._grown(*self._cone_distances(points - self._origin))[0]
+        pieces = torch.split(points, most, dim=1)
         return torch.cat([self._grown(*self._cone_distances(piece - self._origin))[0] for piece in pieces])
+
+    def last_nearing(
+        self, eye: Float[Tensor, "3 1"], directions: Float[Tensor, "3 n"], *, spread: float = 0.0
+    ) -> Float[Tensor, " n"]:
+        """How far along each ray the flesh may still come nearer; minus infinity where a ray passes all of it.
+
+        Along a ray, the distance to a cone falls until the ray is nearest to its axis and grows ever after. `spread` is
+        the radius, at distance 1, of a cone of rays, none of which may meet anything.
+        """
+        starts = self._starts + (self._origin - eye).T
+        from_eye = (starts * starts).sum(dim=1, keepdim=True)
+        across = (starts * self._axes).sum(dim=1, keepdim=True)
+        start, turn = torch.mm(torch.cat([starts, self._axes]), directions).chunk(2)
+        places = (start * turn).sub_(across).div_((self._squared - turn * turn).clamp_(min=1e-6)).clamp_(0, 1)
+        far = torch.addcmul(start, places, turn)
+        apart = torch.addcmul(from_eye, torch.addcmul(2 * across, places, self._squared), places)
+        apart.addcmul_(far, far, value=-1)
+        reach = far * spread + self._reaches if spread else self._reaches
+        passed = apart > reach * reach.abs()
+        return far.add_(self._late).masked_fill_(passed, -torch.inf).amax(dim=0)
 
     def surface(self, points: Float[Tensor, "3 n"]) -> Surface:
         """Normals, and which cones make the surface there."""
@@ -143,7 +173,7 @@ class Field:
                 at_start = weights[:, 0] / summed * (1 - places[rows].view(shape)[:, 0])
                 join = limb.touch + (limb.join - limb.touch) * at_start
             met = -root if limb.carves else root
-            joined = torch.minimum(own, met) - join * torch.nn.functional.softplus((own - met).abs() / -join)
+            joined = torch.minimum(own, met) - join * (own - met).abs_().div_(-join).exp_().log1p_()
             if limb.carves:
                 assert group.num_limbs == 1, "one carving limb after another"
                 root = total = -joined[0]
@@ -201,6 +231,15 @@ def _grouped(limbs: Sequence[Limb]) -> list[_Group]:
             groups.append(_Group(limb, 1, slice(first, first + len(limb.cones))))
         first += len(limb.cones)
     return groups
+
+
+def _swell(limbs: Sequence[Limb]) -> Float64[np.ndarray, " c"]:
+    """How far blending may carry the surface beyond each cone."""
+    most = max(limb.join for limb in limbs)
+    joins = (most, *(limb.join for limb in limbs[1:]))
+    return np.concatenate([
+        np.full(len(limb.cones), 2 * limb.blend + 0.7 * join) for limb, join in zip(limbs, joins, strict=True)
+    ])  # fmt: skip
 
 
 def _bounds(limbs: Sequence[Limb]) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:

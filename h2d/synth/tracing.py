@@ -16,9 +16,9 @@ from h2d.synth.sdf import Field
 
 _BLOCKS_PX = {256: (4,), 1 << 30: (8, 2)}
 """By the picture's long side, at most: sizes of the blocks that are followed first."""
-_CONE_STEPS = 6
+_CONE_STEPS = 2
 _RAY_STEPS, _MAX_RAY_STEPS = 8, 40
-_FEW = 0.004
+_FEW = 0.008
 """The share of rays that is given up after `_RAY_STEPS`: they graze something."""
 _HIT_PX, _LAST_HIT_PX = 0.1, 0.2
 """How near a surface a ray has met it; and at its last step."""
@@ -123,8 +123,8 @@ def march(
     A cone has a radius of `aperture` at distance 1, and nothing in it is met before. Slow ones stay.
     """
     found = torch.full_like(starts, torch.inf)
-    rays = torch.arange(len(starts), device=starts.device)
-    far = starts
+    rays = (field.last_nearing(eye, directions, spread=aperture) > -torch.inf).nonzero()[:, 0]
+    far, directions = starts.index_select(0, rays), directions.index_select(1, rays)
     for _ in range(_CONE_STEPS):
         slack = field.distance(torch.addcmul(eye, directions, far)) - aperture * far
         near = slack <= aperture * far
@@ -154,24 +154,25 @@ def meet(
     meets it: along a ray, the distance to anything round is convex, so this comes nearer and does not shoot through.
     """
     found = torch.full_like(starts, torch.inf)
-    rays = torch.arange(len(starts), device=starts.device)
-    # Rows: direction, how far, the last step, the distance before it. One table, so that leaving rays out is one call.
-    state = torch.cat(
-        [directions, starts[None], torch.ones_like(starts)[None], torch.full_like(starts, torch.inf)[None]]
-    )
+    # Rows: direction, how far, the last step, the distance before it, how far at most. One table, so that leaving rays
+    # out is one call.
+    ends = field.last_nearing(eye, directions).clamp_(max=stop)
+    state = torch.stack([*directions, starts, torch.ones_like(starts), torch.full_like(starts, torch.inf), ends])
+    rays = (starts < ends).nonzero()[:, 0]
+    state = state.index_select(1, rays)
     daring = max(_DARING * field.thinnest, _LEAST_DARING_MM)
     for number in range(_MAX_RAY_STEPS):
         last = len(rays) <= _FEW * len(starts) and number >= _RAY_STEPS
-        far, step, before = state[3], state[4], state[5]
+        far, step, before, end = state[3], state[4], state[5], state[6]
         distance = field.distance(torch.addcmul(eye, state[:3], far))
         near = distance.abs() <= far * (pixel * (_LAST_HIT_PX if last else _HIT_PX))
         found.index_copy_(0, rays, torch.where(near, far, torch.inf))
+        alive = ((far < end) | (distance < 0)).logical_and_(near.logical_not_()).nonzero()[:, 0]
+        if last or not len(alive):
+            break
         fall = before.sub_(distance).div_(step).clamp_(min=_MIN_FALLS[number >= _PATIENT_STEPS])
         step = torch.maximum(torch.minimum(distance / fall, distance + daring), distance)
         far += step
         state[4], state[5] = step, distance
-        alive = (near.logical_not_() & (far < stop)).nonzero()[:, 0]
-        if last or not len(alive):
-            break
         rays, state = rays.index_select(0, alive), state.index_select(1, alive)
     return found

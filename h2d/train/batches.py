@@ -18,9 +18,9 @@ LATENT_SCALE: Final = 8
 NUM_TIMESTEPS: Final = 1000
 
 
-def decode_square(image: dict[str, bytes], size_px: int) -> UInt8[np.ndarray, "h w 3"]:
+def decode_square(image: bytes, size_px: int) -> UInt8[np.ndarray, "h w 3"]:
     """Decode the `image` of a row and resize it to a square; raises `DecodeError`."""
-    picture = decode_rgb(image["bytes"])
+    picture = decode_rgb(image)
     return resize(picture, (size_px, size_px))
 
 

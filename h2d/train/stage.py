@@ -9,7 +9,7 @@ Axis legend: b batch, h w size.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 Row = Mapping[str, Any]
-"""One row of a manifest's table as plain values, only the stage's columns."""
+"""One row of a manifest's table, only the stage's columns: `image` as encoded bytes, points as float32 arrays (p, 3),
+boxes as (4,), all else as plain values (a mask is `{"size": ..., "counts": ...}`)."""
 
 Example = dict[str, Tensor]
 """One sample without the batch axis; the loop stacks them key by key. Every example has the same keys and shapes."""
@@ -63,6 +64,7 @@ class Losses:
     timesteps: Int[Tensor, "b"]
 
 
+@runtime_checkable
 class Examples(Protocol):
     """Makes examples out of rows. Pickled into loader processes: holds options and a tokenizer, no network."""
 
@@ -74,6 +76,7 @@ class Examples(Protocol):
         """
 
 
+@runtime_checkable
 class TrainingStage(Protocol):
     """A network, or a few, trained by one loss. Constructed as `Stage(options, size_px=512)`; that costs nothing."""
 

@@ -119,3 +119,12 @@ def test_options_are_checked_and_the_name_is_in_the_table():
     with pytest.raises(UserError, match="max_side"):
         validate_config(HolisticDetector, {"max_side": 0}, where="options")
     assert resolve(DETECTORS, "holistic", kind="detector") is HolisticDetector
+
+
+@pytest.mark.parametrize("num_people", [1, 2, 3])
+def test_everybody_is_counted(detector, num_people):
+    from h2d.synth.render import render
+    from h2d.synth.sampling import sample_scene
+
+    scene = sample_scene(1, frame="whole_body", size_hw=(256, 256), num_people=num_people)
+    assert detector.detect(render(scene).picture, NO_BOXES).num_persons == num_people

@@ -47,14 +47,17 @@ def test_nothing_given_is_nobody():
     assert (found.num_persons, found.hands, present(found.body).any()) == (0, {}, False)
 
 
-@pytest.mark.parametrize(("x", "checks"), [(60, ()), (230, ("outside_picture",))])
-def test_given_hands_are_checked(x, checks):
-    assert detect({"right": hand(x)}).hands["right"].checks == checks
+@pytest.mark.parametrize(("x", "shown"), [(60, True), (195, True), (230, False)])
+def test_a_hand_mostly_outside_the_picture_is_not_shown(x, shown):
+    found = detect({"right": hand(x)})
+    assert (set(found.hands), found.num_persons) == (({"right"}, 1) if shown else (set(), 0))
 
 
 def test_missing_points_take_no_part_in_the_checks():
-    outside = hand()
-    outside[8:] = np.nan, np.nan, 0
-    outside[:5, 0] += 400
-    assert detect({"left": outside}).hands["left"].checks == ("incomplete", "outside_picture")
+    half_outside = hand()
+    half_outside[8:] = np.nan, np.nan, 0
+    half_outside[:4, 0] += 400
+    assert set(detect({"left": half_outside}).hands) == {"left"}
+    half_outside[4, 0] += 400
+    assert not detect({"left": half_outside}).hands
     assert detect({"left": hand(valid=9), "right": hand(valid=12)}).hands["left"].checks[-1] == "same_as_other"

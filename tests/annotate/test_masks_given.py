@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from masks_samples import open_hand, true_mask
 
 from h2d.annotate.base import HandView
-from h2d.annotate.masks.given import GivenSegmenter, cut_mask, read_given_mask
+from h2d.annotate.masks.given import GivenSegmenter, MaskSizeError, cut_mask, read_given_mask
 from h2d.images import DecodeError
 
 SOURCE_HW = (300, 400)
@@ -103,3 +105,24 @@ def test_an_unreadable_file_is_named(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(DecodeError, match=r"mask\.png: the mask cannot be decoded"):
         GivenSegmenter().segment([view_of(file, {"left": small_hand(60, 60)})])
+
+
+def test_a_mask_of_another_size_than_its_picture_is_refused(tmp_path, source_mask):
+    file = tmp_path / "mask.png"
+    cv2.imwrite(str(file), source_mask.astype(np.uint8))
+    view = view_of(file, {"left": small_hand(90, 80)})
+    assert GivenSegmenter().segment([replace(view, source_size_hw=SOURCE_HW)])[0]["left"].mask is not None
+    with pytest.raises(MaskSizeError, match=r"mask\.png: .* differ in size: 400 x 300 and 400 x 301 pixels"):
+        GivenSegmenter().segment([replace(view, source_size_hw=(301, 400))])
+
+
+def test_a_part_of_another_hand_is_not_in_the_mask(tmp_path, source_mask):
+    file = tmp_path / "mask.png"
+    cv2.imwrite(str(file), np.ones(SOURCE_HW, np.uint8))
+    view = view_of(file, {"left": small_hand(40, 64)})
+    alone = GivenSegmenter().segment([view])[0]["left"].mask
+    beside = GivenSegmenter().segment([replace(view, others={"right": small_hand(110, 64)})])[0]
+    assert alone.all()
+    assert set(beside) == {"left"}
+    assert beside["left"].mask[:, :50].all()
+    assert not beside["left"].mask[:, 100:].any()

@@ -81,3 +81,18 @@ def test_mistakes_are_user_errors(root, arguments, message):
     result = run(verb, root, *others)
     assert isinstance(result.exception, UserError)
     assert re.search(message, str(result.exception))
+
+
+def test_manifests_are_dealt_out_merged_and_compared(root, build_manifest, tmp_path):
+    result = run("split", root, "--out", tmp_path / "dealt", "--shares", "train=1,test=1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == f"{tmp_path / 'dealt'}: train 3, test 3 pictures"
+    result = run("diff", root, tmp_path / "dealt")
+    assert result.exit_code == 1
+    assert re.search(r"images: split differs in \d+: drawn/call/000\d", result.stdout)
+    assert run("diff", root, root).stdout == "the same rows\n"
+    told = json.loads(run("diff", root, tmp_path / "dealt", "--json").stdout)
+    assert told["same"] is False
+    result = run("merge", root, tmp_path / "dealt", "--out", tmp_path / "both")
+    assert isinstance(result.exception, UserError)
+    assert "stands in" in str(result.exception)

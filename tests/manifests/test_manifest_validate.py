@@ -226,6 +226,12 @@ def test_damage_is_found(good_manifest, tmp_path, damage):
     assert all("\n" not in str(problem) for problem in problems)
 
 
+def test_a_hand_outside_is_no_problem_where_its_row_says_so(make_manifest):
+    root = make_manifest()
+    edit(root, **points("hand_left", set_x(-30, slice(0, 15))), hand_left_checks=["outside_picture"])
+    assert "keypoints" not in {problem.check for problem in validate(root)}
+
+
 def test_feet_may_be_guessed_below_the_picture(make_manifest):
     root = make_manifest(num_pictures=2)
 

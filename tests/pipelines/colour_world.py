@@ -111,3 +111,23 @@ class ColourDetector:
             body[HANDS[side]] = points
             body[WRISTS[side]] = points[0]
         return Detection(num_persons=1 if hands else 0, body=body, hands=hands)
+
+
+@config
+class CurableDetector:
+    """The same, but what it raises on it can do once a file is there."""
+
+    cure: Path
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"model": "curable"}
+
+    def setup(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def detect(self, picture: np.ndarray, boxes_xywh: np.ndarray, given: object = None) -> Detection:
+        if self.cure.exists():
+            picture = picture.copy()
+            picture[:8, :8] = 120
+        return ColourDetector().detect(picture, boxes_xywh)

@@ -49,7 +49,7 @@ def test_auto_takes_sam_only_with_its_weights_and_a_gpu(tmp_path, monkeypatch, w
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("mask.name=sma", "unknown segmenter 'sma': choose one of given, grabcut, sam"),
+        ("mask.name=sma", "unknown segmenter 'sma': choose one of given, grabcut, mano, sam"),
         ("mask.name=sam", "h2d models fetch sam-vit-h"),
         ("caption.name=llava", "h2d models fetch llava-1.5-7b"),
         ("caption={name: endpoint, options: {url: here}}", "url must be like http://localhost:8000/v1"),

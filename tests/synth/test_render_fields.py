@@ -115,6 +115,24 @@ def test_rays_meet_a_ball_where_geometry_says():
     assert (from_middle - 50).abs().max() < 0.11 * 600 / (1.3 * 128)
 
 
+@pytest.mark.parametrize("field", [hand_field(), head_field()], ids=["hand", "head"])
+def test_nothing_is_met_after_a_ray_came_nearest(field):
+    """Compared with small steps all the way, along rays through the flesh's box and somewhat beside it."""
+    eye = columns([field.centre - [120, 80, 900]])
+    rng = np.random.default_rng(0)
+    targets = columns(rng.uniform(field.low - 20, field.high + 20, (250, 3)))
+    rays = torch.nn.functional.normalize(targets - eye, dim=0)
+    steps = torch.arange(600, 1300, 2.0)
+    inside = torch.stack([field.distance(eye + rays * step) < 0 for step in steps])
+    first = steps[inside.int().argmax(dim=0)]
+    met = inside.any(dim=0)
+    last = field.last_nearing(eye, rays)
+    assert (last[met] >= first[met] - 2).all()
+    assert (last[met] < 1300).float().mean() > 0.5
+    assert torch.isinf(last[~met]).float().mean() > 0.4
+    assert (met.float().mean() - 0.4).abs() < 0.3
+
+
 def test_the_standard_head_has_its_size():
     field = Field([*body_flesh.head(person())[:1]], device="cpu")
     steps = [np.arange(-100, 101, 4.0), np.arange(-120, 31, 4.0), np.arange(-110, 111, 4.0)]

@@ -60,7 +60,7 @@ def failed_checks(
     failed = {
         "incomplete": not there.all(),
         "unsure": float(hand[there, 2].min()) < _MIN_CONFIDENCE,
-        "outside_picture": _share_outside(hand, size_hw) > 0.5,
+        "outside_picture": share_outside(hand, size_hw) > 0.5,
         "too_small": size < _MIN_SIZE_PX,
         "too_large": size > _MAX_SIZE_TO_BODY * _body_size(body, side),
         "collapsed": _palm_thickness(hand) <= _MIN_PALM_THICKNESS * size,
@@ -86,7 +86,8 @@ def same_place(hand: Float32[np.ndarray, "21 3"], other: Float32[np.ndarray, "21
     return apart < _SAME_PLACE * max(hand_size(hand), hand_size(other))
 
 
-def _share_outside(hand: Float32[np.ndarray, "n 3"], size_hw: tuple[int, int]) -> float:
+def share_outside(hand: Float32[np.ndarray, "n 3"], size_hw: tuple[int, int]) -> float:
+    """How many of the points that are there lie outside the picture, 0..1."""
     height, width = size_hw
     hand = hand[present(hand)]
     inside = (hand[:, 0] >= 0) & (hand[:, 0] <= width) & (hand[:, 1] >= 0) & (hand[:, 1] <= height)

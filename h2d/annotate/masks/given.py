@@ -5,7 +5,6 @@ Axis legend: h height, w width.
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,10 +15,15 @@ from h2d.annotate.base import HandMask, HandView
 from h2d.annotate.masks.cleanup import recall
 from h2d.annotate.masks.prompts import size_of
 from h2d.config import config
-from h2d.images import DecodeError
+from h2d.images import DecodeError, refuse_bomb
+from h2d.manifests.io import Location
 from h2d.manifests.masks import project_mask
 from h2d.pose.layouts import HAND_BONES, Side
 from h2d.pose.points import present
+
+
+class MaskSizeError(ValueError):
+    """A mask that is not as large as its picture."""
 
 
 @config
@@ -40,17 +44,22 @@ class GivenSegmenter:
         """Nothing to give back."""
 
     def segment(self, views: Sequence[HandView]) -> list[dict[Side, HandMask]]:
-        """One answer per view, in order; raises `DecodeError`, naming the file, when one cannot be read."""
+        """One answer per view, in order; raises an error that names the file when one cannot be used.
+
+        That is `DecodeError` when it cannot be read, `MaskSizeError` when it is not as large as its picture.
+        """
         return [_segment_view(view) for view in views]
 
 
-def read_given_mask(file: Path) -> Bool[np.ndarray, "h w"]:
+def read_given_mask(file: Location) -> Bool[np.ndarray, "h w"]:
     """Where the mask file shows a hand; raises `DecodeError` when it is damaged or not a picture.
 
     That is where any colour is above 0; in a black picture with a cut-out alpha channel, where that is.
     """
     # Not `load_rgb`: a mask may have one channel, an alpha channel, or 16 bits.
-    data = np.frombuffer(file.read_bytes(), np.uint8)
+    encoded = file.read_bytes()
+    refuse_bomb(encoded)
+    data = np.frombuffer(encoded, np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if pixels is None:
         raise DecodeError(f"{file}: the mask cannot be decoded")
@@ -98,8 +107,12 @@ def _segment_view(view: HandView) -> dict[Side, HandMask]:
     if view.given_mask is None or not view.given_mask.is_file():
         problem = f"no mask file {view.given_mask.name}" if view.given_mask else "the dataset names no mask file"
         return {side: HandMask(mask=None, quality=0.0, problem=problem) for side in view.hands}
-    mask = cut_mask(read_given_mask(view.given_mask), view.crop_box_xywh, size_hw)
-    shares = nearer_hand(view.hands, size_hw)
+    whole = read_given_mask(view.given_mask)
+    if view.source_size_hw not in (None, whole.shape):
+        sizes = (f"{size[1]} x {size[0]}" for size in (whole.shape, view.source_size_hw or ()))
+        raise MaskSizeError(f"{view.given_mask}: the mask and its picture differ in size: {' and '.join(sizes)} pixels")
+    mask = cut_mask(whole, view.crop_box_xywh, size_hw)
+    shares = nearer_hand({**view.hands, **view.others}, size_hw)
     return {side: _judged(mask & shares[side], points) for side, points in view.hands.items()}
 
 

@@ -200,7 +200,7 @@ def _start_ray(num_workers: int, address: str | None) -> None:
     local = {"num_cpus": num_workers, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(
-            address=address or "local",  # None would join whatever Ray runs on this machine
+            address=address or "local",  # without an address Ray joins whatever cluster was started on this machine
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,

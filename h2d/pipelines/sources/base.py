@@ -6,13 +6,18 @@ Axis legend: n boxes.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
 from h2d.annotate.base import NOTHING_GIVEN, GivenHands
+from h2d.manifests.io import Location
+from h2d.pose.camera import Camera
+from h2d.pose.layouts import Side
+
+NO_MESHES: Final[Mapping[Side, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +46,10 @@ class Record:
     hands: GivenHands = field(default_factory=lambda: NOTHING_GIVEN)
     """The dataset's own keypoints by side, in pixels of the picture, for the detector `precomputed`: x, y, confidence,
     a point that is not valid missing. A hand that the dataset calls invalid has no entry."""
+    meshes: Mapping[Side, str] = field(default_factory=lambda: NO_MESHES)
+    """The dataset's own mesh of each hand, a .ply file below the root, for the segmenter `mano`."""
+    camera: Camera | None = None
+    """Of the meshes."""
     stated_size_hw: tuple[int, int] | None = None
     """What the labels say of the picture's size; the decoded size counts, and a difference is recorded."""
 
@@ -64,7 +73,7 @@ class Source(Protocol):
     name: ClassVar[str]
 
     @property
-    def root(self) -> Path:
+    def root(self) -> Location:
         """The dataset's folder."""
 
     def describe(self) -> str:
@@ -75,3 +84,15 @@ class Source(Protocol):
 
     def records(self) -> Iterator[Record | Finding]:
         """Every picture of the chosen splits, and every finding."""
+
+
+@runtime_checkable
+class SelectiveSource(Source, Protocol):
+    """A dataset so large that records are made only of the pictures that are chosen."""
+
+    def selected(self, *, limit: int | None, sample: int | None, seed: int) -> Iterator[Record | Finding]:
+        """`sample` pictures spread over the dataset's own groups, or at least the first `limit` by split and id.
+
+        Findings about what lies on disk come of every picture, those about its labels only of the chosen. Without
+        numbers: all, as `records` has them.
+        """

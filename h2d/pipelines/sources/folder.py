@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from h2d.config import config
 from h2d.errors import UserError
+from h2d.manifests.io import Entry, GivenLocation, location
 from h2d.pipelines.sources.base import Finding, Record
 from h2d.pipelines.sources.listing import kind_of, picture_stem, printable, visible_entries
 
@@ -25,7 +26,7 @@ class FolderSource:
 
     name: ClassVar[str] = "folder"
 
-    root: Path
+    root: GivenLocation
     recursive: bool = True
     split: str = "train"
     """The split that every picture goes to: "train", "val" or "test"."""
@@ -51,12 +52,11 @@ class FolderSource:
 
     def records(self) -> Iterator[Record | Finding]:
         """Every picture, folder by folder, and a finding for every other file."""
-        seen: set[tuple[int, int]] = set()
+        seen: set[tuple[int, int] | str] = set()
         folders, links = [("", str(self.root))], list[tuple[str, str]]()
         while folders or links:
             below, path = folders.pop() if folders else links.pop()
-            status = Path(path).stat()
-            identity = status.st_dev, status.st_ino
+            identity = _identity(path)
             if identity in seen:
                 yield Finding(kind="folder_listed_already", split=self.split, name=printable(below))
                 continue
@@ -68,7 +68,7 @@ class FolderSource:
                         (links if entry.is_symlink() else folders).append((f"{below}{entry.name}/", entry.path))
             yield from self._files(below, [entry for entry in reversed(entries) if kind_of(entry) != "folder"])
 
-    def _files(self, below: str, entries: list["os.DirEntry[str]"]) -> Iterator[Record | Finding]:
+    def _files(self, below: str, entries: list["os.DirEntry[str] | Entry"]) -> Iterator[Record | Finding]:
         names = {entry.name for entry in entries}
         same_stem = Counter(picture_stem(name) for name in names)
         for entry in entries:
@@ -89,3 +89,12 @@ class FolderSource:
                     path=path,
                     size_bytes=entry.stat().st_size,
                 )
+
+
+def _identity(folder: str) -> tuple[int, int] | str:
+    """The same for every way to a folder."""
+    place = location(folder)
+    if isinstance(place, Path):
+        status = place.stat()
+        return status.st_dev, status.st_ino
+    return folder

@@ -5,11 +5,11 @@ Reads v1 (2022), 2.0 (2023) and v2-1M (2024), full size or 512 pixels: boxes are
 
 from collections import ChainMap
 from collections.abc import Container, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from h2d.config import config
 from h2d.errors import UserError
+from h2d.manifests.io import GivenLocation, location
 from h2d.pipelines.sources.base import Finding, Record
 from h2d.pipelines.sources.hagrid_entries import parse_entry, read_entries, version_of
 from h2d.pipelines.sources.hagrid_layout import (
@@ -41,24 +41,24 @@ class HagridSource:
 
     name: ClassVar[str] = "hagrid"
 
-    root: Path
+    root: GivenLocation
     split: str | None = None
     """"train", "val", "test" or "subsample"; None is every one that is there."""
     gestures: tuple[str, ...] = ()
     """Empty: all."""
-    images: Path | None = None
+    images: GivenLocation | None = None
     """Where the pictures lie, if not below `root`; records then have absolute paths."""
-    annotations: Path | None = None
+    annotations: GivenLocation | None = None
     """Where the JSON files lie, if not below `root`."""
 
     def describe(self) -> str:
         """One line on version, folders, gestures and splits."""
         layout, splits, gestures = self._chosen()
-        files = [Path(path) for key, path in layout.annotations.items() if key[0] in splits and key[1] in gestures]
+        files = [location(path) for key, path in layout.annotations.items() if key[0] in splits and key[1] in gestures]
         versions = (version_of(read_entries(str(path))) for path in sorted(files, key=lambda path: path.stat().st_size))
         version = next((version for version in versions if version), "without entries")
         folders = [path for key, path in layout.pictures.items() if key[0] in (SHARED, *splits) and key[1] in gestures]
-        holders = sorted({self._below_root(str(Path(folder).parent)) for folder in folders})
+        holders = sorted({self._below_root(str(location(folder).parent)) for folder in folders})
         size = "512 px " if any("512" in holder for holder in (*holders, self.root.name)) else ""
         return (
             f"HaGRID {version} ({size}{_counted(holders, 'folder')} {', '.join(holders)}), "
@@ -140,8 +140,10 @@ class HagridSource:
 
     def _below_root(self, folder: str) -> str:
         """The path below `root`; absolute where the pictures lie elsewhere."""
-        absolute, root = Path(folder).absolute(), self.root.absolute()
-        return (absolute.relative_to(root) if absolute.is_relative_to(root) else absolute).as_posix()
+        whole, root = location(folder).absolute(), self.root.absolute()
+        if not whole.is_relative_to(str(root)):
+            return str(whole)
+        return whole.relative_to(str(root)).as_posix()
 
 
 class _Picture(NamedTuple):

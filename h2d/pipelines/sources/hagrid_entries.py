@@ -8,13 +8,13 @@ Axis legend: n boxes.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float32
 
 from h2d.errors import UserError
+from h2d.manifests.io import location
 
 OUTSIDE_TOLERANCE: Final = 0.001
 """How far, in pictures, a box may reach outside without being worth a finding. Our choice: under two pixels in 2000."""
@@ -41,11 +41,13 @@ class Hands:
 def read_entries(path: str) -> dict[str, Any]:
     """The entries of one annotation file by picture id; raises `UserError` when it is not such a file."""
     try:
-        entries = json.loads(Path(path).read_bytes())
+        entries = json.loads(location(path).read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot read the annotations: {error.strerror}") from None
     except ValueError as error:  # of JSON, or of UTF-8
         raise UserError(f"{path}: not valid JSON ({error}): unpack the annotations again") from None
+    except RecursionError:
+        raise UserError(f"{path}: JSON nested too deeply to be annotations: unpack them again") from None
     if not isinstance(entries, dict):
         raise UserError(
             f"{path}: expected entries by picture id, found a {type(entries).__name__}: unpack the annotations again"
@@ -71,7 +73,7 @@ def parse_entry(entry: Any) -> Hands:
         return Hands(np.zeros((0, 4), np.float32), (), (), None, ("malformed_entry",))
     problems: dict[str, None] = {}
     subject = entry.get("user_id")
-    if not isinstance(subject, str | int | None):
+    if not isinstance(subject, str | int | None) or not _is_text(subject):
         problems.setdefault("malformed_entry")
         subject = None
     num_boxes = len(entry["bboxes"])
@@ -82,10 +84,11 @@ def parse_entry(entry: Any) -> Hands:
         box = _clipped(raw_box, problems)
         if box is None:
             continue
-        if not isinstance(label, str | None):
+        if not isinstance(label, str | None) or not _is_text(label):
             problems.setdefault("malformed_entry")
+            label = None
         boxes.append(box)
-        labels.append(label if isinstance(label, str) else "")
+        labels.append(label or "")
         landmarks.append(_trusted(raw_points, box, problems) if raw_points else None)
     boxes_xywh = np.array(boxes, np.float32).reshape(-1, 4)
     person = None if subject is None else str(subject)
@@ -121,6 +124,11 @@ def _clipped(box: Any, problems: dict[str, None]) -> tuple[float, float, float, 
 
 def _is_coordinate(value: Any) -> bool:
     return isinstance(value, int | float) and -_MAX_COORDINATE < value < _MAX_COORDINATE
+
+
+def _is_text(value: str | int | None) -> bool:
+    """Whether it can be written to a table: JSON may spell half of a surrogate pair."""
+    return str(value).isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in str(value))
 
 
 def _trusted(

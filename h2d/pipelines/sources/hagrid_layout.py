@@ -7,10 +7,10 @@ picture folder is named for a gesture (`call`, `train_val_call`), below a folder
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from h2d.errors import UserError
+from h2d.manifests.io import Location, location
 from h2d.pipelines.sources.listing import kind_of, picture_stem, visible_entries
 
 SPLITS: Final[tuple[str, ...]] = ("train", "val", "test", "subsample")
@@ -61,7 +61,7 @@ class Layout:
         return sorted({gesture for _, gesture in (*self.annotations, *self.pictures)})
 
 
-def find_layout(root: Path, *, images: Path | None = None, annotations: Path | None = None) -> Layout:
+def find_layout(root: Location, *, images: Location | None = None, annotations: Location | None = None) -> Layout:
     """Search `root`, or `images` and `annotations` instead of it; raises `UserError` when either part is missing."""
     for folder in (root, images, annotations):
         if folder is not None and not folder.is_dir():
@@ -103,7 +103,7 @@ class _Folder:
     has_pictures: bool
 
 
-def _walk(base: Path) -> Iterator[_Folder]:
+def _walk(base: Location) -> Iterator[_Folder]:
     level = [(str(base), SHARED, "")]
     for _ in range(_MAX_DEPTH + 1):
         below = []
@@ -121,10 +121,10 @@ def _walk(base: Path) -> Iterator[_Folder]:
         level = below
 
 
-def _annotation_files(base: Path, *, given: bool) -> dict[tuple[str, str], str]:
+def _annotation_files(base: Location, *, given: bool) -> dict[tuple[str, str], str]:
     files: dict[tuple[str, str], str] = {}
     for folder in _walk(base):
-        own_name = Path(folder.path).name if given or folder.parent else ""
+        own_name = location(folder.path).name if given or folder.parent else ""
         split = canonical_split(own_name)
         if split is not None:
             for stem, path in folder.json_files:
@@ -132,7 +132,7 @@ def _annotation_files(base: Path, *, given: bool) -> dict[tuple[str, str], str]:
     return files
 
 
-def _picture_folders(base: Path, annotated: Collection[str]) -> dict[tuple[str, str], str]:
+def _picture_folders(base: Location, annotated: Collection[str]) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     holders = set()
     unknown = []
@@ -151,11 +151,11 @@ def _picture_folders(base: Path, annotated: Collection[str]) -> dict[tuple[str, 
     for folder in unknown:
         # A class that nobody knows, beside those that are known: its pictures must be named in the report too.
         if folder.parent in holders and folder.path not in listed:
-            _put(found, (folder.split, Path(folder.path).name), folder.path, remedy="--images")
+            _put(found, (folder.split, location(folder.path).name), folder.path, remedy="--images")
     return found
 
 
 def _put(found: dict[tuple[str, str], str], key: tuple[str, str], path: str, *, remedy: str) -> None:
     earlier = found.setdefault(key, path)
-    if earlier != path and not Path(earlier).samefile(path):
+    if earlier != path and not location(earlier).samefile(path):
         raise UserError(f"gesture {key[1]!r} is there twice, {earlier} and {path}: name the one to use with {remedy}")

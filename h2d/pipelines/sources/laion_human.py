@@ -158,9 +158,14 @@ class LaionHumanSource:
                 status = os.stat(f"{self.root}/{below}")  # noqa: PTH116  # a million times: paths would double the time
             except (OSError, ValueError):
                 continue
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) and self._stays(tree, below):
                 return _File(below, status.st_size)
         return None
+
+    def _stays(self, tree: str, below: str) -> bool:
+        """Whether no link leads out of the tree; the tree itself may be a link, to where there is room for it."""
+        real = os.path.realpath(f"{self.root}/{below}")  # as above
+        return real.startswith(os.path.realpath(f"{self.root}/{tree}") + os.sep)
 
     def _tree(self, above: str) -> str | None:
         """The folder below the root that holds the shards; leading parts of what the mapping says may be missing."""

@@ -1,24 +1,29 @@
 """What a folder holds: its visible entries, and which of them are pictures by their name."""
 
 import os
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from h2d.errors import UserError
+from h2d.manifests.io import Address, Entry, location
 
 PICTURE_SUFFIXES: Final = frozenset({"jpeg", "jpg", "jp2", "png", "tiff", "tif", "jfif", "bmp", "webp", "heic"})
 """Without the dot, in lower case: HaGRID's own list, and `tif`. What cannot be decoded is rejected later, by name."""
 
 
-def visible_entries(folder: str) -> list[os.DirEntry[str]]:
+def visible_entries(folder: str) -> Sequence[os.DirEntry[str] | Entry]:
     """The entries of a folder that are not hidden, in no order; raises `UserError` when it cannot be listed."""
     try:
+        place = location(folder)
+        if isinstance(place, Address):
+            return [entry for entry in place.entries() if not entry.name.startswith(".")]
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{folder}: cannot list this folder: {error.strerror}") from None
 
 
-def kind_of(entry: os.DirEntry[str]) -> Literal["file", "folder", "broken link", "other"]:
+def kind_of(entry: os.DirEntry[str] | Entry) -> Literal["file", "folder", "broken link", "other"]:
     """What the entry is, symbolic links followed."""
     try:
         if entry.is_file():

@@ -52,6 +52,7 @@ class CaptionStage:
                 picture=decode_rgb(row["pose"]["picture"]),
                 source=self.source,
                 gesture=row["gesture"],
+                id=row["id"],
                 hands=tuple(side for side in SIDES if row["pose"][f"hand_{side}_found"]),
             )
             for row in rows

@@ -1,21 +1,26 @@
-"""Mask: each hand's mask in its crop, and laid into the working picture. Axis legend: h w crop or picture size."""
+"""Mask: each hand's mask in its crop, and laid into the working picture.
+
+Axis legend: h w crop or picture size, n3 points times three.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from h2d.annotate.base import HandMask, HandView, Segmenter
 from h2d.images import decode_rgb
+from h2d.manifests.io import Location, below
 from h2d.manifests.masks import project_mask
 from h2d.manifests.rle import encode_rle
 from h2d.manifests.schema import IMAGES, RLE
 from h2d.pipelines.stages.base import Row
+from h2d.pose.camera import camera_of
 from h2d.pose.layouts import SIDES, Side
+from h2d.pose.points import moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +28,7 @@ class MaskStage:
     """Draws each hand's mask in its crop, where the hand is large, and lays it into the working picture."""
 
     name: ClassVar[str] = "mask"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("pose",)
     schema: ClassVar[pa.Schema] = pa.schema(
         [
@@ -34,7 +39,7 @@ class MaskStage:
         ]
     )
 
-    root: Path
+    root: Location
     annotator: str
     segmenter: Segmenter
     needs_gpu: bool = False
@@ -66,11 +71,22 @@ class MaskStage:
     def _view(self, row: Row, crop: Mapping[str, Any]) -> HandView:
         sides: tuple[Side, ...] = SIDES if crop["hands"] == "both" else (crop["hands"],)
         x, y, width, height = crop["crop_box_xywh"]
+        picture = decode_rgb(crop["image"])
+        to_crop = picture.shape[1] / width
+        others = {
+            side: moved(_points(row["pose"][f"hand_{side}"]), scale=1 / row["pose"]["image_scale"])
+            for side in SIDES
+            if side not in sides and row["pose"][f"hand_{side}_found"]
+        }
         return HandView(
-            picture=decode_rgb(crop["image"]),
-            hands={side: np.asarray(crop[f"keypoints_{side}"], np.float32).reshape(-1, 3) for side in sides},
-            given_mask=self.root / row["mask_path"] if row["mask_path"] else None,
+            picture=picture,
+            hands={side: _points(crop[f"keypoints_{side}"]) for side in sides},
+            others={side: moved(points, shift=(-x, -y), scale=to_crop) for side, points in others.items()},
+            given_mask=below(self.root, row["mask_path"]) if row["mask_path"] else None,
             crop_box_xywh=(x, y, width, height),
+            source_size_hw=(row["pose"]["source_height"], row["pose"]["source_width"]),
+            meshes={side: below(self.root, row[f"mesh_{side}"]) for side in SIDES if row[f"mesh_{side}"]},
+            camera=camera_of(row["camera"]) if row["camera"] else None,
         )
 
     def _columns(self, row: Row, answers: Sequence[Mapping[Side, HandMask]]) -> dict[str, Any]:
@@ -94,3 +110,7 @@ class MaskStage:
             columns["crop_masks"].append(encode_rle(union) if complete and union is not None else None)
             columns["crop_mask_px"].append(int(union.sum()) if complete and union is not None else None)
         return columns
+
+
+def _points(numbers: Sequence[float] | Float32[np.ndarray, " n3"]) -> Float32[np.ndarray, "21 3"]:
+    return np.asarray(numbers, np.float32).reshape(-1, 3)

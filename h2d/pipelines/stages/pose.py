@@ -6,7 +6,6 @@ Axis legend: h w picture size, n points, n3 points times three.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
@@ -19,6 +18,7 @@ from h2d.annotate.crops import Crop, CropConfig, cut, plan_crops
 from h2d.config import as_plain
 from h2d.images import decode_rgb, encode_jpeg
 from h2d.machine import keep_freed_memory
+from h2d.manifests.io import Location, below
 from h2d.manifests.schema import BOX, IMAGES, POINTS_21
 from h2d.pipelines.stages.base import Row, refusal
 from h2d.pipelines.working_picture import PictureConfig, working_picture
@@ -61,7 +61,7 @@ class PoseStage:
     needs_gpu: ClassVar[bool] = False
     uses_all_cores: ClassVar[bool] = False
 
-    root: Path
+    root: Location
     annotator: str
     detector: KeypointDetector
     pictures: PictureConfig
@@ -95,7 +95,7 @@ class PoseStage:
         return [self._one(row) for row in rows]
 
     def _one(self, row: Row) -> dict[str, Any]:
-        original = (self.root / row["path"]).read_bytes()
+        original = below(self.root, row["path"]).read_bytes()
         picture = decode_rgb(original)
         height, width = picture.shape[:2]
         boxes = np.asarray(row["boxes_xywh"], np.float32).reshape(-1, 4) * np.array(

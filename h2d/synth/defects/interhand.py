@@ -3,7 +3,7 @@
 import copy
 from typing import Final
 
-from h2d.synth.defects.base import Defect
+from h2d.synth.defects.base import Defect, Finding
 from h2d.synth.defects.files import UNREADABLE, absent
 from h2d.synth.layouts.base import Note, Wish
 from h2d.synth.layouts.joints import OFFSETS
@@ -54,12 +54,14 @@ DEFECTS: Final = (
         expect="Reported by name: the annotated picture is not there.",
         caught_by="index",
         wish=Wish(picture_damage=absent),
+        finding=lambda note: Finding(kind="entry_without_picture", split=note["split"], name=note["name"]),
     ),
     Defect(
         kind="picture_without_entry",
         expect="Reported by name: no annotation names the picture.",
         caught_by="index",
         edit=_drop_entry,
+        finding=lambda note: Finding(kind="picture_without_entry", split=note["split"], name=note["path"]),
     ),
     Defect(
         kind="wrong_size_in_json",

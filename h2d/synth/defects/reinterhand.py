@@ -6,7 +6,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from h2d.synth.defects.base import Defect
+from h2d.synth.defects.base import Defect, Finding
 from h2d.synth.defects.files import UNREADABLE, absent
 from h2d.synth.layouts.base import Note, Wish
 
@@ -29,6 +29,12 @@ def _is_ego(note: Note) -> bool:
     return bool(note["rig"] == "Ego_cameras")
 
 
+def _missing_mask(note: Note) -> Finding:
+    """With every place where the mask may be."""
+    places = (note["path"].replace("/images/", f"/{folder}/") for folder in ("masks", "mask"))
+    return Finding(kind="missing_mask", split=note["split"], name=f"{note['path']}: no {' or '.join(places)}")
+
+
 def _extra_camera(note: Note) -> list[Note]:
     return [note, {**copy.deepcopy(note), "camera": _EXTRA_CAMERA, "md5": {}}]
 
@@ -48,12 +54,14 @@ DEFECTS: Final = (
         expect="Reported by name: a frame of the list has no picture from this camera.",
         caught_by="index",
         wish=Wish(picture_damage=absent),
+        finding=lambda note: Finding(kind="frame_without_picture", split=note["split"], name=note["path"]),
     ),
     Defect(
         kind="missing_mask",
         expect="Reported with every place where the mask was looked for.",
         caught_by="index",
         wish=Wish(label_damage=absent),
+        finding=_missing_mask,
     ),
     Defect(
         kind="mask_of_another_size",
@@ -73,6 +81,7 @@ DEFECTS: Final = (
         expect="Skipped: the file of truncation ratios says that under a fifth of the joints are in the picture.",
         caught_by="index",
         edit=_mostly_outside,
+        finding=lambda note: Finding(kind="mostly_outside", split=note["split"], name=note["path"]),
         suits=_is_ego,
     ),
     Defect(

@@ -144,6 +144,24 @@ def test_a_path_that_leads_out_of_the_dataset_is_no_picture(copy, path):
     assert len(findings) == 2
 
 
+def test_a_link_out_of_the_pictures_is_no_picture(copy):
+    file = copy / next(record.path for record in listed(copy)[0])
+    secret = copy.parent / "secret.jpg"
+    file.rename(secret)
+    file.symlink_to(secret)
+    records, findings = listed(copy)
+    assert len(records) == 119
+    assert Counter(item.kind for item in findings)["picture_without_entry"] == 1
+
+
+def test_the_pictures_may_all_lie_elsewhere(copy):
+    """Users link big folders to where there is room; only links within these are a stranger's."""
+    images = copy / "Aesthetics_Human" / "images"
+    images.rename(copy.parent / "elsewhere")
+    images.symlink_to(copy.parent / "elsewhere")
+    assert len(listed(copy)[0]) == 120
+
+
 def test_a_picture_never_downloaded_is_told_from_one_nobody_links_to(copy):
     mapping = mapping_of(copy)
     one, other = list(mapping)[:2]

@@ -1,0 +1,246 @@
+"""C1 to C3: what `h2d prepare` costs a picture apart from its models, from ten thousand records to a million.
+
+    python bench/scale.py [--counts 10000 1000000] [--dir FOLDER]
+
+A source that makes records up and stages that answer at once, so that everything measured is ours: listing, sorting,
+plan, parts, joining, the tables. One process a count, inline. Pictures are black, 2 KB: their size costs disk, not us.
+
+C1  milliseconds a record by the wall and by the CPU, and the ratio of the largest count to the smallest; start-up is
+    outside the clock.
+C2  peak memory of the process; the card and the report, made after the tables, are told apart.
+C3  seconds until a run over finished parts knows that nothing is left to do: listing and comparing with the plan, then
+    the scan of every stage's parts. And the same with the manifest in place.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+
+from h2d.images import encode_jpeg
+from h2d.manifests.rle import encode_rle
+from h2d.pipelines import prepare as walk
+from h2d.pipelines.choices import PrepareConfig, RunConfig
+from h2d.pipelines.parts import Tally
+from h2d.pipelines.sources.base import Record
+from h2d.pipelines.stages.caption import CaptionStage
+from h2d.pipelines.stages.mask import MaskStage
+from h2d.pipelines.stages.pose import PoseStage
+
+POINTS = np.tile(np.array([300, 200, 1], np.float32), 21)
+MASK = np.zeros((512, 512), bool)
+MASK[100:130, 100:130] = True
+CROP_RLE, PICTURE_RLE = encode_rle(MASK), encode_rle(MASK[:480])
+CROP, PICTURE = (encode_jpeg(np.zeros((height, 512, 3), np.uint8), quality=1) for height in (512, 480))
+ANSWERS: dict[str, dict[str, Any]] = {
+    "pose": {
+        "source_sha256": "0" * 64,
+        **dict.fromkeys(("source_width", "width"), 512),
+        **dict.fromkeys(("source_height", "height"), 480),
+        **{"image_scale": 1.0, "persons": 1, "keypoint_source": "none", "picture": PICTURE},
+        **{"body": np.tile(POINTS[:3], 133), "hand_left": POINTS, "hand_right": POINTS},
+        **dict.fromkeys(("hand_left_found", "hand_right_found"), True),
+        **dict.fromkeys(("hand_left_checks", "hand_right_checks"), ()),
+        **dict.fromkeys(("hand_left_by", "hand_right_by"), "none"),
+        "hand_boxes_xywh": [[1.0, 2.0, 3.0, 4.0]] * 2,
+        "gesture_boxes_xywh": [[1.0, 2.0, 3.0, 4.0]],
+        "crops": [
+            {
+                "hands": "left",
+                "crop_box_xywh": [0.0, 0.0, 512.0, 512.0],
+                "image": CROP,
+                "keypoints_left": POINTS,
+                "keypoints_right": POINTS,
+            }
+        ],
+    },
+    "mask": {
+        **dict.fromkeys(("mask_left", "mask_right"), PICTURE_RLE),
+        **dict.fromkeys(("mask_left_px", "mask_right_px"), 900),
+        **dict.fromkeys(("mask_left_quality", "mask_right_quality"), 0.9),
+        **{"segmenter": "none", "crop_masks": [CROP_RLE], "crop_mask_px": [900]},
+    },
+    "caption": {"caption": "a person showing a hand", "captioner": "none"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeUpSource:
+    """So many records, gesture by gesture, in the shuffled order in which a folder is listed."""
+
+    root: Path
+    count: int
+    name: ClassVar[str] = "made_up"
+
+    def describe(self) -> str:
+        return "made-up records"
+
+    def options(self) -> Mapping[str, Any]:
+        return {}
+
+    def records(self) -> Iterator[Record]:
+        box = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
+        for number in range(self.count):
+            name = f"gesture{number * 20 // self.count:02d}/{number * 7919 % 10**9:09d}-1f3a-4c1c-9ad2"
+            yield Record(
+                id=f"made_up/{name}",
+                split="train",
+                path=f"{name}.jpg",
+                size_bytes=100_000,
+                gesture="call",
+                subject=f"{number % 1000:040x}",
+                boxes_xywh=box,
+                box_labels=("call",),
+                box_landmarks=(None,),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeStage:
+    """Answers at once with a real stage's columns."""
+
+    name: str
+    schema: pa.Schema
+    reads: tuple[str, ...]
+    version: ClassVar[int] = 1
+    batch_size: ClassVar[int] = 8
+    annotator: ClassVar[str] = "none"
+    needs_gpu: ClassVar[bool] = False
+    uses_all_cores: ClassVar[bool] = False
+
+    def identity(self) -> Mapping[str, Any]:
+        return {}
+
+    def setup(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def process(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [ANSWERS[self.name]] * len(rows)
+
+
+@dataclass
+class Clock:
+    """A watch that notes when each job began, and the peak memory at its end."""
+
+    begun: dict[str, float] = field(default_factory=dict)
+    peak_mb: dict[str, float] = field(default_factory=dict)
+    worked: int = 0
+    stop_at: str | None = None
+
+    def job_started(self, name: str, num_pictures: int, done: Tally) -> None:
+        self.begun[name] = time.perf_counter()
+
+    def pictures_worked(self, tally: Tally) -> None:
+        self.worked += sum(tally.statuses.values())
+
+    def job_ended(self, name: str) -> None:
+        self.peak_mb[name] = _peak_mb()
+
+    def should_stop(self) -> bool:
+        return self.stop_at is not None and self.stop_at in self.peak_mb
+
+
+def main() -> None:
+    """Run each count in a process of its own and print the three figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--dir", type=Path, help="Where to work; 8 KB a record.")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps((_resumed if arguments.again else _first)(arguments.one, arguments.dir)))
+        return
+    figures = []
+    for count in arguments.counts:
+        with tempfile.TemporaryDirectory(dir=arguments.dir) as folder:
+            figures.append({"count": count, **_process(count, folder), "resumed": _process(count, folder, "--again")})
+            print(json.dumps(figures[-1]), flush=True)
+    small, large = figures[0], figures[-1]
+    for clock in ("ms_a_record", "cpu_ms_a_record"):
+        print(f"C1  {clock}: {large[clock]:.3f}, {large[clock] / small[clock]:.2f} of the smallest")
+    for when in ("peak_mb", "peak_mb_with_report"):
+        print(f"C2  {when}: {large[when]:.0f} MB, {large[when] - small[when]:+.0f} MB over the smallest")
+    print(f"C3  {large['resumed']}")
+
+
+def _process(count: int, folder: str, *extra: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--one", str(count), "--dir", folder, *extra]
+    answer: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return answer
+
+
+def _first(count: int, folder: Path) -> dict[str, Any]:
+    clock, began, cpu_began = Clock(), time.perf_counter(), time.process_time()
+    noted: dict[str, float] = {}
+    publish = walk.publish
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        counts = publish(*arguments, **named)
+        noted.update(published=time.perf_counter(), cpu_s=time.process_time(), peak_mb=_peak_mb())
+        return counts
+
+    with mock.patch.object(walk, "publish", noting):
+        _walk(count, folder, clock)
+    ended = time.perf_counter()
+    times = [began, *clock.begun.values(), noted["published"], ended]
+    names = ["plan", *clock.begun, "report"]
+    return {
+        "ms_a_record": (noted["published"] - began) / count * 1000,
+        "cpu_ms_a_record": (noted["cpu_s"] - cpu_began) / count * 1000,
+        "us_a_record": {
+            name: round((after - before) / count * 1e6, 1)
+            for name, before, after in zip(names, times, times[1:], strict=False)
+        },
+        "peak_mb": noted["peak_mb"],
+        "peaks_mb": clock.peak_mb,
+        "peak_mb_with_report": _peak_mb(),
+    }
+
+
+def _resumed(count: int, folder: Path) -> dict[str, Any]:
+    began = time.perf_counter()
+    _walk(count, folder, Clock())
+    complete = time.perf_counter() - began
+    (folder / "out" / "manifest.json").unlink()
+    clock, began = Clock(stop_at="merge"), time.perf_counter()
+    _walk(count, folder, clock)
+    ended = time.perf_counter()
+    assert clock.worked == 0
+    shutil.rmtree(folder / "out")
+    times = {"list_and_compare_s": clock.begun["pose"] - began, "scan_s": ended - clock.begun["pose"]}
+    return {**times, "with_manifest_s": complete, "peak_mb": _peak_mb()}
+
+
+def _walk(count: int, folder: Path, clock: Clock) -> None:
+    stages = [
+        FreeStage(name=stage.name, schema=stage.schema, reads=stage.reads)
+        for stage in (PoseStage, MaskStage, CaptionStage)
+    ]
+    choices = PrepareConfig(source="folder", root=folder, out=folder / "out", run=RunConfig(executor="inline"))
+    with (
+        mock.patch.object(walk, "build_source", return_value=MadeUpSource(root=folder, count=count)),
+        mock.patch.object(walk, "build_stages", return_value=stages),
+    ):
+        walk.prepare(choices, clock)
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

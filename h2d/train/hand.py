@@ -1,0 +1,202 @@
+"""The hand generator's stage: hand crops, their keypoints and masks (III-A, III-B, IV-B).
+
+Axis legend: b batch, h w picture size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from h2d.config import config
+from h2d.manifests.masks import DEFAULT_DILATION, read_mask
+from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.checkpoint import write_facts
+from h2d.models.conditioning import SIGMA_PX, WristRule, flip_hands, hand_condition
+from h2d.models.diffusion import add_noise, mask_loss, noise_loss, target
+from h2d.models.hand_generator import HandGenerator, build_hand_generator
+from h2d.models.mask_head import Reading
+from h2d.train.batches import LATENT_SCALE, decode_square, draw_noise, shift_colours, to_model_range, to_picture
+from h2d.train.parts import (
+    base_folder,
+    caption_tokens,
+    decode_latents,
+    encode_latents,
+    encode_text,
+    grey_picture,
+    sample_ddim,
+    shrink_mask,
+)
+from h2d.train.stage import Batch, Example, Losses, Networks, Row
+
+CROP_PX: Final = 512
+"""The size of the stored crops, in whose pixels their points are."""
+
+
+@config
+class HandOptions:
+    """The paper's values where it states one."""
+
+    base: str = "stable-diffusion-1.5"
+    """A text-to-image checkpoint by name or path; `tiny` for the miniature."""
+    conv_in_init: str = "random"
+    mask_reading: Reading = "literal_resize"
+    mask_channels: tuple[int, int, int] = (128, 64, 32)
+    mask_weight: float = 0.5
+    mask_drop: float = 0.5
+    """How often a sample is shown no mask."""
+    caption_dropout: float = 0.1
+    flip: float = 0.0
+    """How often a crop is mirrored; its hands swap sides."""
+    sigma_px: float = SIGMA_PX
+    wrist: WristRule = "all"
+    dilation_px: int = DEFAULT_DILATION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandExamples:
+    """Makes an example of a row of `hands`."""
+
+    options: HandOptions
+    size_px: int
+    tokenizer: Any
+
+    def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
+        """Decode, augment, drop; the same count of random numbers whatever happens."""
+        noise = draw_noise(random, size_px=self.size_px)
+        mask_dropped, caption_dropped, flipped = random.uniform(size=3) < (
+            self.options.mask_drop,
+            self.options.caption_dropout,
+            self.options.flip,
+        )
+        picture = decode_square(row["image"], self.size_px)
+        if training:
+            picture = shift_colours(picture, random)
+        mask = shrink_mask(read_mask(row["mask"], dilation=self.options.dilation_px), self.size_px)
+        hands = np.stack([row["keypoints_left"], row["keypoints_right"]]).astype(np.float32)
+        hands[..., :2] *= self.size_px / CROP_PX
+        example = {
+            "image": to_model_range(picture),
+            "mask": torch.from_numpy(mask[None].astype(np.float32)),
+            "hands": torch.from_numpy(hands),
+            "tokens": caption_tokens(self.tokenizer, None if training and caption_dropped else row["caption"]),
+            "mask_shown": torch.tensor(0.0 if training and mask_dropped else 1.0),
+        }
+        if training and flipped:
+            example["image"], example["mask"] = example["image"].flip(-1), example["mask"].flip(-1)
+            example["hands"] = flip_hands(example["hands"][None], width_px=self.size_px)[0]
+        return {**example, **noise}
+
+
+class HandStage:
+    """Trains every weight of the U-Net, and the mask head."""
+
+    Options: ClassVar[type] = HandOptions
+    table: ClassVar[str] = "hands"
+    columns: ClassVar[tuple[str, ...]] = ("id", "image", "keypoints_left", "keypoints_right", "mask", "caption")
+    light_columns: ClassVar[tuple[str, ...]] = ("id", "mask_px")
+    activation_bytes: ClassVar[tuple[float, float]] = (0.98e9, 0.155e9)
+
+    def __init__(self, options: HandOptions, *, size_px: int = CROP_PX) -> None:
+        self._options = options
+        self._size_px = size_px
+
+    @cached_property
+    def _base(self) -> Path:
+        return base_folder(self._options.base, in_channels=4)
+
+    def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
+        """Crops whose hand has a mask."""
+        pixels = light["mask_px"].to_numpy(zero_copy_only=False)
+        return np.nan_to_num(np.asarray(pixels, np.float64)) > 0
+
+    def check(self) -> None:
+        """Find the base."""
+        check_base(self._base)
+
+    def examples(self) -> HandExamples:
+        """With CLIP's tokenizer."""
+        return HandExamples(options=self._options, size_px=self._size_px, tokenizer=load_tokenizer(self._base))
+
+    def build(self, *, seed: int) -> Networks:
+        """The base widened, and what it stands on."""
+        generator = build_hand_generator(
+            load_unet(self._base),
+            random=torch.Generator().manual_seed(seed),
+            init=self._options.conv_in_init,
+            reading=self._options.mask_reading,
+            mask_channels=self._options.mask_channels,
+        )
+        frozen = {"vae": load_vae(self._base), "text_encoder": load_text_encoder(self._base)}
+        return Networks(
+            trained=nn.ModuleDict({"generator": generator}),
+            frozen=nn.ModuleDict(frozen),
+            scheduler=load_scheduler(self._base),
+        )
+
+    def loss(self, networks: Networks, batch: Batch) -> Losses:
+        """L_LDM + 0.5 L_mask."""
+        latents = encode_latents(networks.frozen["vae"], batch["image"], batch["posterior_noise"])
+        noisy = add_noise(networks.scheduler, latents, batch["noise"], batch["timesteps"])
+        text = encode_text(networks.frozen["text_encoder"], batch["tokens"])
+        predicted, mask = networks.trained["generator"](noisy, batch["timesteps"], text, self.condition(batch))
+        wanted = target(networks.scheduler, latents, batch["noise"], batch["timesteps"])
+        noise = noise_loss(predicted, wanted)
+        masks = mask_loss(mask, batch["mask"])
+        return Losses(
+            total=noise.mean() + self._options.mask_weight * masks.mean(),
+            parts={"noise": noise.detach().mean(), "mask": masks.detach().mean()},
+            per_sample=noise.detach(),
+            timesteps=batch["timesteps"],
+        )
+
+    def condition(self, batch: Batch) -> Float[Tensor, "b 11 l k"]:
+        """The pose, and the mask of the samples that are shown it."""
+        return hand_condition(
+            batch["hands"],
+            batch["mask"] * batch["mask_shown"][:, None, None, None],
+            latent_size=batch["mask"].shape[-1] // LATENT_SCALE,
+            sigma_px=self._options.sigma_px,
+            wrist=self._options.wrist,
+        )
+
+    def sample(self, networks: Networks, batch: Batch) -> tuple[Float[Tensor, "b 4 l k"], Float[Tensor, "b 1 h w"]]:
+        """Latents and the last step's masks of the batch's poses, started from its noise."""
+        generator: HandGenerator = networks.trained["generator"]  # type: ignore[assignment]
+        text, condition = encode_text(networks.frozen["text_encoder"], batch["tokens"]), self.condition(batch)
+        masks: list[Tensor] = []
+
+        def predict(latents: Tensor, timesteps: Tensor) -> Tensor:
+            noise, mask = generator(latents, timesteps, text, condition)
+            masks[:] = [mask]
+            word: Tensor = noise
+            return word
+
+        return sample_ddim(networks.scheduler, batch["noise"], predict), masks[0]
+
+    def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
+        """Pose, generated hand, predicted mask, target."""
+        latents, masks = self.sample(networks, batch)
+        heat = self.condition(batch)[:, :10].amax(dim=1)
+        rows = []
+        for number, generated in enumerate(decode_latents(networks.frozen["vae"], latents)):
+            size = generated.shape[1], generated.shape[0]
+            pose = cv2.resize(grey_picture(heat[number]), size, interpolation=cv2.INTER_NEAREST)
+            panels = [np.asarray(pose, np.uint8), generated, grey_picture(masks[number, 0])]
+            rows.append(np.concatenate([*panels, to_picture(batch["image"][number].float().cpu())], axis=1))
+        return np.concatenate(rows)
+
+    def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
+        """`unet`, `mask_head`, `scheduler`, and where the frozen parts are."""
+        generator: HandGenerator = networks.trained["generator"]  # type: ignore[assignment]
+        generator.save_pretrained(folder)
+        networks.scheduler.save_pretrained(folder / "scheduler")
+        write_facts(folder, {"stage": "hand", "base": str(self._base), **facts})

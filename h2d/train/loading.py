@@ -1,0 +1,102 @@
+"""From positions to batches: loader processes, each sample with its own random numbers.
+
+The samples of a step are positions [step * global_batch, ...), dealt out in turn to micro-batches and processes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from h2d.images import DecodeError
+from h2d.train.rows import Rows
+from h2d.train.stage import Batch, Example, Examples
+
+
+class BadSampleError(RuntimeError):
+    """A row that cannot be made into an example."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """What one process takes of a step."""
+
+    global_batch: int
+    micro_batch: int
+    rank: int = 0
+    num_processes: int = 1
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches of this process in a step."""
+        return self.global_batch // (self.micro_batch * self.num_processes)
+
+    def positions(self, step: int, part: int) -> list[int]:
+        """Of the micro-batch `part` of a step."""
+        first = step * self.global_batch + (part * self.num_processes + self.rank) * self.micro_batch
+        return list(range(first, first + self.micro_batch))
+
+
+def step_batches(
+    rows: Rows, examples: Examples, share: Share, *, seed: int, first_step: int, last_step: int, workers: int, pin: bool
+) -> Iterator[Batch]:
+    """The micro-batches of this process from one step to another, in order."""
+    steps = range(first_step, last_step)
+    plan = [share.positions(step, part) for step in steps for part in range(share.accumulation)]
+    loader: DataLoader[Any] = DataLoader(
+        _Positions(rows, examples, seed),
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_one_thread,
+        pin_memory=pin,
+        # Else the loader would draw its workers' seed from the global generator.
+        generator=torch.Generator().manual_seed(seed),
+        multiprocessing_context="forkserver" if workers else None,
+    )
+    for tensors, ids in loader:
+        yield Batch(tensors=tensors, ids=tuple(ids))
+
+
+def fixed_batch(rows: Rows, examples: Examples, indices: Sequence[int], *, seed: int) -> Batch:
+    """Rows by index of the table's order, without augmentation: the same at every call."""
+    made = [_example(examples, rows.row_in_order(index), (seed, 1, index), training=False) for index in indices]
+    tensors, ids = _collate(made)
+    return Batch(tensors=tensors, ids=tuple(ids))
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on a device."""
+    tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.tensors.items()}
+    return Batch(tensors=tensors, ids=batch.ids)
+
+
+class _Positions(Dataset[tuple[str, Example]]):
+    def __init__(self, rows: Rows, examples: Examples, seed: int) -> None:
+        self._rows, self._examples, self._seed = rows, examples, seed
+
+    def __getitem__(self, position: int) -> tuple[str, Example]:
+        return _example(self._examples, self._rows.row(position), (self._seed, 0, position), training=True)
+
+
+def _example(examples: Examples, row: Any, seed: tuple[int, ...], *, training: bool) -> tuple[str, Example]:
+    try:
+        return row["id"], examples(row, np.random.default_rng(seed), training=training)
+    except (DecodeError, ValueError, KeyError) as error:
+        raise BadSampleError(f"{row['id']}: {type(error).__name__}: {error}") from error
+
+
+def _collate(made: list[tuple[str, Example]]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    names = made[0][1].keys()
+    tensors = {name: torch.stack([example[name] for _, example in made]) for name in names}
+    return tensors, [name for name, _ in made]
+
+
+def _one_thread(_worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

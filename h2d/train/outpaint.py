@@ -1,0 +1,226 @@
+"""The body outpainter's stage: whole people, whose hands are cut out and kept (III-C, IV-B).
+
+Axis legend: b batch, h w picture size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float32, UInt8
+from torch import Tensor, nn
+
+from h2d.config import config
+from h2d.errors import UserError
+from h2d.images import decode_rgb, resize
+from h2d.manifests.masks import DEFAULT_DILATION, dilate
+from h2d.manifests.rle import decode_rle
+from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.checkpoint import write_facts
+from h2d.models.diffusion import LossNorm, add_noise, blend, outside_loss, target
+from h2d.models.outpainter import Fill, Outpainter, canvas_of, kept_cells, load_controlnet
+from h2d.pose.draw import Style, draw_skeleton
+from h2d.pose.points import moved, present
+from h2d.train.batches import draw_noise, shift_colours, to_model_range, to_picture
+from h2d.train.parts import (
+    TINY,
+    base_folder,
+    caption_tokens,
+    decode_latents,
+    encode_latents,
+    encode_text,
+    sample_ddim,
+    shrink_mask,
+)
+from h2d.train.stage import Batch, Example, Losses, Networks, Row
+
+PICTURE_PX = 512
+
+
+@config
+class OutpaintOptions:
+    """Our choices where the paper is silent: all but the ControlNet, the blending and the loss outside the mask."""
+
+    base: str = "sd-1.5-inpainting"
+    """A checkpoint whose U-Net stays as it is, by name or path; `tiny` for the miniature."""
+    controlnet: str = "control-openpose-1.1"
+    control_mask: bool = False
+    """Show the ControlNet the mask beside the skeleton."""
+    in_channels: int = 9
+    """Of the base's U-Net: 9 for an inpainting model, or 4."""
+    caption_dropout: float = 0.1
+    canvas_fill: Fill = "grey"
+    loss_norm: LossNorm = "masked_mean"
+    skeleton: Style = "v1.1"
+    dilation_px: int = DEFAULT_DILATION
+    min_mask_px: int = 2500
+    """People whose hands are smaller are left out (IV-B); pixels of the working picture."""
+
+    def __post_init__(self) -> None:
+        if self.in_channels not in (4, 9):
+            raise ValueError(f"in_channels must be 4 or 9, got {self.in_channels}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutpaintExamples:
+    """Makes an example of a row of `images`: the largest square around the person."""
+
+    options: OutpaintOptions
+    size_px: int
+    tokenizer: Any
+
+    def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
+        """Decode, cut, draw the skeleton; the same count of random numbers whatever happens."""
+        noise = draw_noise(random, size_px=self.size_px)
+        caption_dropped = random.uniform() < self.options.caption_dropout
+        picture = decode_rgb(row["image"])
+        left, top, side = square_around(row["body"], (picture.shape[0], picture.shape[1]))
+        window = slice(top, top + side), slice(left, left + side)
+        square = resize(np.ascontiguousarray(picture[window]), (self.size_px, self.size_px))
+        if training:
+            square = shift_colours(square, random)
+        mask = dilate(_hands_mask(row)[window], self.options.dilation_px)
+        points = moved(row["body"], scale=self.size_px / side, shift=(-left, -top))
+        skeleton = draw_skeleton(points, (self.size_px, self.size_px), style=self.options.skeleton)
+        return {
+            "image": to_model_range(square),
+            "mask": torch.from_numpy(shrink_mask(mask, self.size_px)[None].astype(np.float32)),
+            "skeleton": torch.from_numpy(skeleton.transpose(2, 0, 1).astype(np.float32) / np.float32(255)),
+            "tokens": caption_tokens(self.tokenizer, None if training and caption_dropped else row["caption"]),
+            **noise,
+        }
+
+
+class OutpaintStage:
+    """Trains the ControlNet alone."""
+
+    Options: ClassVar[type] = OutpaintOptions
+    table: ClassVar[str] = "images"
+    columns: ClassVar[tuple[str, ...]] = ("id", "image", "body", "mask_left", "mask_right", "caption")
+    light_columns: ClassVar[tuple[str, ...]] = ("id", "persons", "mask_left_px", "mask_right_px")
+    activation_bytes: ClassVar[tuple[float, float]] = (0.93e9, 0.155e9)
+
+    def __init__(self, options: OutpaintOptions, *, size_px: int = PICTURE_PX) -> None:
+        self._options = options
+        self._size_px = size_px
+
+    @cached_property
+    def _base(self) -> Path:
+        return base_folder(self._options.base, in_channels=self._options.in_channels)
+
+    @cached_property
+    def _controlnet(self) -> Path:
+        folder = base_folder(self._options.controlnet, in_channels=self._options.in_channels)
+        return folder / "controlnet" if self._options.controlnet == TINY else folder
+
+    def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
+        """One person, with hands that are large enough."""
+        left, right = (
+            np.nan_to_num(np.asarray(light[name].to_numpy(zero_copy_only=False), np.float64))
+            for name in ("mask_left_px", "mask_right_px")
+        )
+        alone = np.asarray(light["persons"].to_numpy() == 1, bool)
+        large: Bool[np.ndarray, "n"] = left + right >= max(1, self._options.min_mask_px)
+        return np.asarray(alone & large, bool)
+
+    def check(self) -> None:
+        """Find the base and the ControlNet."""
+        check_base(self._base)
+        check_base(self._controlnet)
+
+    def examples(self) -> OutpaintExamples:
+        """With CLIP's tokenizer."""
+        return OutpaintExamples(options=self._options, size_px=self._size_px, tokenizer=load_tokenizer(self._base))
+
+    def build(self, *, seed: int) -> Networks:
+        """The ControlNet, and the frozen base; nothing is drawn."""
+        unet = load_unet(self._base)
+        if unet.config["in_channels"] != self._options.in_channels:
+            raise UserError(
+                f"{self._base}: its U-Net takes {unet.config['in_channels']} channels, "
+                f"not in_channels = {self._options.in_channels}: set options.in_channels"
+            )
+        controlnet = load_controlnet(self._controlnet, control_mask=self._options.control_mask)
+        frozen = {"unet": unet, "vae": load_vae(self._base), "text_encoder": load_text_encoder(self._base)}
+        return Networks(
+            trained=nn.ModuleDict({"outpainter": Outpainter(controlnet)}),
+            frozen=nn.ModuleDict(frozen),
+            scheduler=load_scheduler(self._base),
+        )
+
+    def loss(self, networks: Networks, batch: Batch) -> Losses:
+        """The square error outside the mask, of latents blended as in equation (11)."""
+        vae, scheduler, steps = networks.frozen["vae"], networks.scheduler, batch["timesteps"]
+        latents = encode_latents(vae, batch["image"], batch["posterior_noise"])
+        canvas = self._canvas_latents(networks, batch)
+        kept = kept_cells(batch["mask"])
+        noisy = blend(
+            kept,
+            add_noise(scheduler, canvas, batch["noise"], steps),
+            add_noise(scheduler, latents, batch["noise"], steps),
+        )
+        predicted = self._predict(networks, batch, canvas, noisy, steps)
+        wanted = target(scheduler, latents, batch["noise"], steps)
+        outside = outside_loss(predicted, wanted, kept, norm=self._options.loss_norm)
+        return Losses(
+            total=outside.mean(),
+            parts={"noise": outside.detach().mean()},
+            per_sample=outside.detach(),
+            timesteps=steps,
+        )
+
+    def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
+        """Skeleton, canvas, generated person, target. The canvas is not blended in: the sampler's work."""
+        canvas = self._canvas_latents(networks, batch)
+        latents = sample_ddim(
+            networks.scheduler,
+            batch["noise"],
+            lambda latents, steps: self._predict(networks, batch, canvas, latents, steps),
+        )
+        canvases = canvas_of(batch["image"], batch["mask"], fill=self._options.canvas_fill)
+        rows = []
+        for number, generated in enumerate(decode_latents(networks.frozen["vae"], latents)):
+            inputs = (batch["skeleton"][number] * 2 - 1, canvases[number])
+            panels = [*(to_picture(panel.float().cpu()) for panel in inputs), generated]
+            rows.append(np.concatenate([*panels, to_picture(batch["image"][number].float().cpu())], axis=1))
+        return np.concatenate(rows)
+
+    def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
+        """`controlnet`, `scheduler`, and where the frozen parts are."""
+        outpainter: Outpainter = networks.trained["outpainter"]  # type: ignore[assignment]
+        outpainter.save_pretrained(folder)
+        networks.scheduler.save_pretrained(folder / "scheduler")
+        write_facts(folder, {"stage": "outpaint", "base": str(self._base), **facts})
+
+    def _canvas_latents(self, networks: Networks, batch: Batch) -> Tensor:
+        canvas = canvas_of(batch["image"], batch["mask"], fill=self._options.canvas_fill)
+        return encode_latents(networks.frozen["vae"], canvas, batch["posterior_noise"])
+
+    def _predict(self, networks: Networks, batch: Batch, canvas: Tensor, noisy: Tensor, steps: Tensor) -> Tensor:
+        text = encode_text(networks.frozen["text_encoder"], batch["tokens"])
+        noise: Tensor = networks.trained["outpainter"](
+            networks.frozen["unet"], noisy, steps, text, batch["skeleton"], batch["mask"], canvas
+        )
+        return noise
+
+
+def square_around(points: Float32[np.ndarray, "133 3"], size_hw: tuple[int, int]) -> tuple[int, int, int]:
+    """(left, top, side) of the picture's largest square, as near to the person's middle as fits."""
+    height, width = size_hw
+    side = min(height, width)
+    there = points[present(points), :2]
+    middle = (there.min(axis=0) + there.max(axis=0)) / 2 if len(there) else np.array([width / 2, height / 2])
+    left = int(np.clip(round(float(middle[0]) - side / 2), 0, width - side))
+    top = int(np.clip(round(float(middle[1]) - side / 2), 0, height - side))
+    return left, top, side
+
+
+def _hands_mask(row: Row) -> Bool[np.ndarray, "h w"]:
+    """Both hands, undilated; `usable` has seen that one is there."""
+    masks = [decode_rle(row[name]) for name in ("mask_left", "mask_right") if row[name] is not None]
+    return np.asarray(np.logical_or.reduce(masks))

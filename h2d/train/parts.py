@@ -1,0 +1,104 @@
+"""What both stages do alike: find the base, read text and latents, and sample a preview.
+
+Axis legend: b batch, c channels, l k latent size, h w picture size, t text tokens, d text width.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from h2d.models.tiny import write_tiny
+from h2d.models.weights import locate, models_folder
+from h2d.train.batches import to_picture
+
+TINY: Final = "tiny"
+"""Stands for the miniature with random weights, which is written where models lie."""
+
+NUM_PREVIEW_STEPS: Final = 20
+
+
+def base_folder(base: str, *, in_channels: int) -> Path:
+    """Where the checkpoint of a name or a path is; raises `UserError` when it is not on this machine."""
+    if base == TINY:
+        return _tiny_folder(in_channels)
+    if Path(base).exists() or os.sep in base:
+        return Path(base)
+    return locate(base)
+
+
+def caption_tokens(tokenizer: Any, caption: str | None) -> Int[Tensor, "t"]:
+    """The tokens of a caption, padded; of the empty text where there is none."""
+    length = tokenizer.model_max_length
+    tokens = tokenizer(caption or "", padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    ids: Tensor = tokens.input_ids[0]
+    return ids
+
+
+def shrink_mask(mask: Bool[np.ndarray, "h w"], size_px: int) -> Bool[np.ndarray, "h2 w2"]:
+    """The mask at the size of the training picture: a pixel belongs to it when it covers half."""
+    if mask.shape == (size_px, size_px):
+        return mask
+    covered = cv2.resize(mask.astype(np.float32), (size_px, size_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered >= 0.5)
+
+
+@torch.no_grad()
+def encode_text(text_encoder: Any, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+    """CLIP's last hidden state."""
+    state: Tensor = text_encoder(tokens)[0]
+    return state
+
+
+@torch.no_grad()
+def encode_latents(
+    vae: Any, pictures: Float[Tensor, "b 3 h w"], posterior_noise: Float[Tensor, "b 4 l k"]
+) -> Float[Tensor, "b 4 l k"]:
+    """A scaled sample of the VAE's posterior."""
+    posterior = vae.encode(pictures.to(vae.dtype)).latent_dist
+    latents: Tensor = (posterior.mean + posterior.std * posterior_noise).float() * vae.config.scaling_factor
+    return latents
+
+
+@torch.no_grad()
+def decode_latents(vae: Any, latents: Float[Tensor, "b 4 l k"]) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """The pictures of scaled latents."""
+    decoded = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample
+    return [to_picture(picture.float().cpu()) for picture in decoded]
+
+
+@torch.no_grad()
+def sample_ddim(
+    scheduler: Any, noise: Float[Tensor, "b 4 l k"], predict: Callable[[Tensor, Tensor], Tensor]
+) -> Float[Tensor, "b 4 l k"]:
+    """A few DDIM steps without guidance; `predict` gives the network's word on latents and timesteps."""
+    from diffusers import DDIMScheduler
+
+    ddim = DDIMScheduler.from_config(scheduler.config)
+    ddim.set_timesteps(NUM_PREVIEW_STEPS)
+    latents = noise
+    for timestep in ddim.timesteps:
+        timesteps = torch.full((len(latents),), int(timestep), device=latents.device)
+        latents = ddim.step(predict(latents, timesteps).float(), timestep, latents).prev_sample
+    return latents
+
+
+def grey_picture(values: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Values of 0..1 as a grey picture."""
+    levels = (values.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    return np.repeat(levels[..., None], 3, axis=2)
+
+
+def _tiny_folder(in_channels: int) -> Path:
+    folder = models_folder() / f"tiny-{in_channels}"
+    if not folder.is_dir():
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        write_tiny(partial, in_channels=in_channels)
+        partial.replace(folder)
+    return folder
