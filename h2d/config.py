@@ -30,7 +30,7 @@ def load_config(
 
     Raises `UserError` naming the field, its value and the file.
     """
-    values = _read_yaml(file) if file else {}
+    values = read_yaml(file) if file else {}
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals:
@@ -74,7 +74,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The options of a YAML file as plain values; raises `UserError` when it cannot be read."""
     try:
         values = yaml.safe_load(file.read_text())
     except OSError as error:

@@ -1,0 +1,116 @@
+"""`h2d train STAGE`: from manifests to checkpoints."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from h2d.cli.console import console
+from h2d.cli.output import print_json
+
+if TYPE_CHECKING:
+    from h2d.train.config import TrainConfig
+    from h2d.train.loop import Outcome, Plan
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "hand": {"data.manifests": ["manifests/hagrid"], "steps": 30_000, "out": "runs/hand"},
+    "outpaint": {"data.manifests": ["manifests/laion-human"], "steps": 6_000, "out": "runs/outpaint"},
+}
+
+
+def train(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="hand or outpaint.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of options; the command line goes before it.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Any option by its place: --set optimizer.learning_rate=2e-5")
+    ] = None,
+    manifest: Annotated[list[Path] | None, typer.Option(help="A manifest's folder; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/STAGE.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the optimizer. Default: 30000 and 6000.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Delete an earlier run in --out, or go on.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything; train nothing, write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Train the hand generator or the body outpainter.
+
+    Goes on from the last checkpoint in --out. Several processes: accelerate launch -m h2d train STAGE ...
+    """
+    from h2d.train.loop import plan
+    from h2d.train.loop import train as run
+
+    flags = {
+        "data.manifests": [str(path) for path in manifest] if manifest else None,
+        "out": out,
+        "steps": steps,
+        "device": device,
+    }
+    choices = _choices(stage, flags, config, overrides or [])
+    if dry_run:
+        _tell_plan(choices, plan(choices, fresh=fresh), as_json=as_json)
+        return
+    from h2d.cli.train_progress import TrainProgress
+
+    with TrainProgress(quiet=as_json) as progress:
+        outcome = run(choices, progress, fresh=fresh)
+    if as_json:
+        print_json({"out": outcome.out, "step": outcome.step, "model": outcome.model})
+    else:
+        _tell(outcome)
+    if outcome.interrupted:
+        sys.exit(130)
+
+
+def _choices(stage: str, flags: dict[str, Any], file: Path | None, overrides: list[str]) -> "TrainConfig":
+    from h2d.config import load_config, read_yaml
+    from h2d.errors import UserError
+    from h2d.train.config import TrainConfig
+
+    if stage not in _DEFAULTS:
+        raise UserError(f"unknown stage {stage!r}: choose one of {', '.join(_DEFAULTS)}")
+    given = read_yaml(file) if file else {}
+    if given.get("stage", stage) != stage:
+        raise UserError(f"{file}: stage = {given['stage']!r}: it is no configuration of {stage!r}")
+    for place, value in _DEFAULTS[stage].items():
+        section, _, key = place.rpartition(".")
+        inside = given.get(section) or {} if section else given
+        named = any(override.split("=")[0].strip() == place for override in overrides)
+        if flags[place] is None and key not in inside and not named:
+            flags[place] = value
+    return load_config(TrainConfig, {**flags, "stage": stage}, file=file, overrides=overrides)
+
+
+def _tell_plan(config: "TrainConfig", planned: "Plan", *, as_json: bool) -> None:
+    division = planned.division
+    facts = {
+        "stage": config.stage,
+        "training_rows": len(division.training),
+        "validation_rows": len(division.validation or ()),
+        "first_step": planned.first_step,
+        "steps": config.steps,
+        "epochs": round(config.steps * config.global_batch / len(division.training), 2),
+        "out": config.out,
+        "dry_run": True,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    console.print(
+        f"{facts['training_rows']} rows to learn from, {facts['validation_rows']} held out ({division.held_out_by})",
+        soft_wrap=True,
+    )
+    about = f"Steps {planned.first_step} to {config.steps} of {config.global_batch} samples: {facts['epochs']} epochs"
+    console.print(f"{about}, into {config.out}. Nothing was written.", soft_wrap=True)
+
+
+def _tell(outcome: "Outcome") -> None:
+    if outcome.interrupted:
+        console.print(
+            f"Stopped at step {outcome.step}, saved in {outcome.out}; the same command goes on from there.",
+            soft_wrap=True,
+        )
+        return
+    if outcome.did_nothing:
+        console.print(f"Nothing to do: {outcome.out} has its {outcome.step} steps.", soft_wrap=True)
+    console.print(f"Model:       {outcome.model}", soft_wrap=True)

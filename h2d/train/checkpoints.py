@@ -1,0 +1,114 @@
+"""Checkpoints: a folder that exists is whole; no pickle in it.
+
+`<out>/checkpoints/step-0001000/` holds `weights`, `average` and `optimizer` as safetensors, `state.json`, and `model/`,
+which the sampler loads. It is written under a temporary name, fsynced and renamed; older ones go only after that.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from h2d.errors import UserError
+from h2d.manifests.files import TEMPORARY
+
+FOLDER: Final = "checkpoints"
+STATE_FILE: Final = "state.json"
+
+
+def newest(out: Path) -> Path | None:
+    """The last whole checkpoint of a run."""
+    found = [path for path in (out / FOLDER).glob("step-*") if (path / STATE_FILE).is_file()]
+    return max(found, key=lambda path: path.name, default=None)
+
+
+def save_checkpoint(
+    out: Path,
+    step: int,
+    *,
+    trained: nn.Module,
+    average: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    facts: Mapping[str, Any],
+    save_model: Callable[[Path], None],
+    keep: int,
+) -> Path:
+    """Write the state after `step` steps; keeps the `keep` newest checkpoints."""
+    path = out / FOLDER / f"step-{step:07d}"
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    (temporary / "model").mkdir(parents=True)
+    save_file(_plain(trained.state_dict()), temporary / "weights.safetensors")
+    save_file(_plain(average), temporary / "average.safetensors")
+    tensors, rest = _flat(optimizer.state_dict()["state"])
+    save_file(_plain(tensors), temporary / "optimizer.safetensors")
+    save_model(temporary / "model")
+    state = {**facts, "step": step, "optimizer": rest}
+    (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    _sync(temporary)
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.rename(path)
+    _sync_one(path.parent)
+    for old in sorted((out / FOLDER).glob("step-*"))[:-keep]:
+        shutil.rmtree(old)
+    return path
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The facts of a checkpoint; raises `UserError` when it is damaged."""
+    try:
+        state: dict[str, Any] = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: damaged checkpoint ({error}): delete this folder to go on from the one before"
+        ) from None
+    return state
+
+
+def load_weights(path: Path, trained: nn.Module) -> dict[str, Tensor]:
+    """Put the weights back, and return the moving average."""
+    trained.load_state_dict(load_file(path / "weights.safetensors"))
+    return load_file(path / "average.safetensors")
+
+
+def load_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Put the optimizer's state back, parameter by parameter."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in load_file(path / "optimizer.safetensors").items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    for name, value in load_state(path)["optimizer"].items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _flat(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    named = {f"{number}.{key}": value for number, values in state.items() for key, value in values.items()}
+    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    return tensors, {name: value for name, value in named.items() if name not in tensors}
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU that share no memory, which safetensors asks for."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def _sync(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,103 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import stand_in
+import torch
+from safetensors.torch import load_file
+from stand_in import Silent, stand_in_config
+
+from h2d.errors import JobError, UserError
+from h2d.manifests.store import Manifest
+from h2d.train.checkpoints import newest
+from h2d.train.loop import train
+from h2d.train.rows import divide
+
+
+def losses(out: Path) -> dict[int, float]:
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return {record["step"]: record["loss"] for record in records}
+
+
+def start(manifest: Path, out: Path, steps: int) -> subprocess.Popen:
+    script = Path(stand_in.__file__)
+    return subprocess.Popen([sys.executable, str(script), str(manifest), str(out), str(steps)])
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_gives_the_same_losses(small_manifest, tmp_path):
+    assert start(small_manifest, tmp_path / "whole", 60).wait() == 0
+    victim = start(small_manifest, tmp_path / "killed", 60)
+    while len(losses(tmp_path / "killed") if (tmp_path / "killed/log.jsonl").exists() else ()) < 8:
+        assert victim.poll() is None, "finished before it could be killed"
+        time.sleep(0.002)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    reached = newest(tmp_path / "killed")
+    assert reached is not None
+    assert int(reached.name.split("-")[1]) <= 40
+    assert start(small_manifest, tmp_path / "killed", 60).wait() == 0
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+def test_resumed_gives_the_same_losses(small_manifest, tmp_path):
+    train(stand_in_config(small_manifest, tmp_path / "whole", steps=25), Silent())
+    train(stand_in_config(small_manifest, tmp_path / "twice", steps=5), Silent())
+    train(stand_in_config(small_manifest, tmp_path / "twice", steps=25), Silent())
+    assert len(losses(tmp_path / "whole")) == 25
+    assert losses(tmp_path / "twice") == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("speed", [{"micro_batch": 2, "loader_workers": 0}, {"loader_workers": 2}])
+@pytest.mark.slow
+def test_accumulation_and_loader_processes_change_nothing(small_manifest, tmp_path, speed):
+    train(stand_in_config(small_manifest, tmp_path / "plain", steps=6), Silent())
+    train(stand_in_config(small_manifest, tmp_path / "other", steps=6, speed=speed), Silent())
+    for step, loss in losses(tmp_path / "plain").items():
+        assert losses(tmp_path / "other")[step] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_it_learns_and_leaves_what_it_promises(small_manifest, tmp_path):
+    outcome = train(stand_in_config(small_manifest, tmp_path / "run", steps=60), Silent())
+    by_step = losses(tmp_path / "run")
+    assert sum(list(by_step.values())[-10:]) < 0.9 * sum(list(by_step.values())[:10])
+    assert outcome.model == tmp_path / "run/checkpoints/step-0000060/model"
+    assert {path.name for path in (tmp_path / "run/checkpoints").iterdir()} == {"step-0000055", "step-0000060"}
+    assert json.loads((outcome.model / "facts.json").read_text())["step"] == 60
+    average = load_file(outcome.model / "net.safetensors")
+    raw = load_file(outcome.model.parent / "weights.safetensors")
+    assert not torch.equal(average["net.weight"], raw["net.weight"])
+    again = train(stand_in_config(small_manifest, tmp_path / "run", steps=60), Silent())
+    assert again.did_nothing
+
+
+def test_non_finite_loss_names_step_part_and_sample(small_manifest, tmp_path):
+    poisoned = Manifest(small_manifest).table("hands", ["id"], "train")["id"][0].as_py()
+    with pytest.raises(JobError, match=rf"step \d+: loss, noise.* not finite; samples: {poisoned}:"):
+        train(stand_in_config(small_manifest, tmp_path, options={"poison": poisoned}), Silent())
+
+
+def test_another_seed_is_refused_on_resume(small_manifest, tmp_path):
+    train(stand_in_config(small_manifest, tmp_path, steps=3), Silent())
+    with pytest.raises(UserError, match=r"trained with seed = 0, now it is 1"):
+        train(stand_in_config(small_manifest, tmp_path, steps=6, seed=1), Silent())
+
+
+def test_every_epoch_gives_every_row_once_and_no_subject_is_on_both_sides(small_manifest):
+    stage = stand_in.StandIn(stand_in.StandInOptions(), size_px=64)
+    parts = divide([Manifest(small_manifest)], stage, seed=0, held_out_share=0.3, window_groups=2)
+    epochs = [
+        [parts.training.row(n + e * len(parts.training))["id"] for n in range(len(parts.training))] for e in (0, 1)
+    ]
+    assert sorted(epochs[0]) == sorted(epochs[1])
+    assert len(set(epochs[0])) == len(epochs[0])
+    assert epochs[0] != epochs[1]
+    held_out = {parts.validation.row_in_order(n)["id"] for n in range(len(parts.validation))}
+    assert held_out
+    assert not held_out & set(epochs[0])
