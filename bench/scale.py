@@ -14,6 +14,7 @@ C3  seconds until a run over finished parts knows that nothing is left to do: li
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -178,8 +179,10 @@ def main() -> None:
 
 
 def _process(count: int, folder: str, *extra: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", str(count), "--dir", folder, *extra]
-    answer: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    code = "import scale; scale.main()"  # by name, so that worker processes can import the stages too
+    command = [sys.executable, "-c", code, "--one", str(count), "--dir", folder, *extra]
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path[1:]])}
+    answer: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=here).stdout)
     return answer
 
 

@@ -78,7 +78,7 @@ def _counts(manifest: Manifest) -> str:
         "|---|---|" + "--:|" * len(splits),
     ]
     for table, about in _TABLES_ABOUT.items():
-        rows = [f"{manifest.table(table, ['id'], split).num_rows:,}" for split in splits]
+        rows = [f"{sum(rows.num_rows for _, rows in manifest.row_groups(table, ['id'], split)):,}" for split in splits]
         lines.append(f"| `{table}` | {about} | " + " | ".join(rows) + " |")
     return "\n".join(lines)
 

@@ -110,8 +110,8 @@ def _made_by(frames: Frames, manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _rates(frames: Frames) -> list[RateRow]:
-    pictures = frames.pictures.assign(gesture=frames.pictures["gesture"].fillna("(none)"))
-    hands = frames.hands.assign(gesture=frames.hands["gesture"].fillna("(none)"))
+    pictures = frames.pictures[["gesture", "num_hands"]].fillna({"gesture": "(none)"})
+    hands = frames.hands[["gesture", "mask_px", "num_failed"]].fillna({"gesture": "(none)"})
     names = list(pictures["gesture"].value_counts().sort_index().index)
     if len(names) > _MAX_ROWS:
         kept = set(pictures["gesture"].value_counts().index[: _MAX_ROWS - 1])

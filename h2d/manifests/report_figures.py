@@ -59,24 +59,24 @@ def picture_groups(manifest: Manifest, frames: Frames, random: np.random.Generat
     """Random pictures, then close-ups of the worst hands by three measures."""
     pictures, hands = frames.pictures, frames.hands
     chosen = np.sort(random.choice(len(pictures), min(_RANDOM, len(pictures)), replace=False))
-    failed = hands[hands["num_failed"] > 0].sort_values("num_failed", ascending=False, kind="stable")
+    num_failed = hands["num_failed"][hands["num_failed"] > 0]
     worst = (
         (
             "Lowest mask quality",
             "The segmenter's own score, worst first: does the tint cover the hand and only the hand?",
-            hands.dropna(subset=["quality"]).sort_values("quality", kind="stable"),
+            _first_hands(hands, hands["quality"].dropna()),
             "No mask has a score.",
         ),
         (
             "Most checks failed",
             "Keypoints that are kept, but look wrong by size, place or shape.",
-            failed,
+            _first_hands(hands, -num_failed),
             "Every found hand passes every check.",
         ),
         (
             "Smallest hands",
             "By the long side of the hand in the original picture.",
-            hands.sort_values("source_size_px", kind="stable"),
+            _first_hands(hands, hands["source_size_px"]),
             "No hand was found.",
         ),
     )
@@ -114,6 +114,12 @@ def reject_figures(frames: Frames, source_root: Location | None) -> list[Figure]
     turn = rejects.groupby(["stage", "reason"]).cumcount()
     shown = rejects.assign(turn=turn).sort_values("turn", kind="stable").head(_REJECTS)
     return [_reject_figure(row, source_root.resolve()) for row in shown.to_dict(orient="records")]
+
+
+def _first_hands(hands: pd.DataFrame, measure: "pd.Series[Any]") -> pd.DataFrame:
+    """Enough of the hands with the least measure for `_WORST` pictures of two hands each; copies no other row."""
+    first: pd.DataFrame = hands.loc[measure.sort_values(kind="stable").index[: len(SIDES) * _WORST]]
+    return first
 
 
 def _worst(manifest: Manifest, frames: Frames, title: str, about: str, hands: pd.DataFrame, none: str) -> Group:

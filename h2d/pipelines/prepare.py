@@ -3,8 +3,8 @@
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -117,7 +117,7 @@ def prepare(
     listing = list_source(source, choices.selection, choices.run.shard_size)
     _refuse_absent_masks(stages, listing)
     work = choices.out / "work"
-    with locked(choices.out):
+    with locked(choices.out), _disk_errors_as_one_line(choices.out):
         if fresh:
             _clear(choices.out)
         remove_leftovers(choices.out)
@@ -151,6 +151,18 @@ def prepare(
             write_report(choices.out, source_root=source.root)
     manifest = json.loads((choices.out / "manifest.json").read_text())
     return replace(outcome, counts=manifest["counts"], reject_reasons=manifest["reject_reasons"], did_nothing=done)
+
+
+@contextmanager
+def _disk_errors_as_one_line(out: Location) -> Iterator[None]:
+    """A disk that is full, read-only or gone stops the run at once; nothing is half-written, so it can go on later."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or out
+        raise JobError(
+            f"{where}: {error.strerror or error}; finished shards are kept: remove the cause and run the same command"
+        ) from error
 
 
 def _refuse_absent_masks(stages: Sequence[Stage], listing: Listing) -> None:
@@ -210,11 +222,7 @@ def _run(job: Job, plan: Plan, place: "_Placement", watch: Watch) -> None:
     before = sum((job.tally(shard) for shard in done), Tally())
     watch.job_started(job.name, plan.num_pictures, before)
     if waiting:
-        try:
-            place.executor(job, sum(shard.num_pictures for shard in waiting)).run(job, waiting, watch)
-        except OSError as error:
-            where = error.filename or "the output folder"
-            raise JobError(f"{where}: {error.strerror or error}; finished shards are kept") from error
+        place.executor(job, sum(shard.num_pictures for shard in waiting)).run(job, waiting, watch)
     watch.job_ended(job.name)
 
 

@@ -129,8 +129,10 @@ def test_several_poisons_in_one_shard_of_any_stage(tmp_path, stage):
     assert final.statuses == {"ok": 8, "crash": 3, "timeout": 1}
 
 
-def test_a_death_that_does_not_come_again_costs_no_picture(tmp_path):
-    final, rows, _ = run(*job_for(tmp_path, poison={5: "segfault"}, batch_size=4, cured_by=tmp_path / "cure"))
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_death_that_does_not_come_again_costs_no_picture(tmp_path, batch_size):
+    cure = tmp_path / "cure"
+    final, rows, _ = run(*job_for(tmp_path, poison={5: "segfault"}, batch_size=batch_size, cured_by=cure))
     assert final.statuses == {"ok": 12}
     assert [row["attempts"] for row in rows] == [1] * 12
 
