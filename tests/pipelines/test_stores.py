@@ -222,7 +222,7 @@ def test_a_bucket_with_a_driver_killed_ends_with_the_same_tables(world, monkeypa
         put(pictures, bucket / "pictures")
         process = start(f"{bucket}/pictures", f"{bucket}/out")
         deadline = time.monotonic() + 90
-        while len(list((bucket / "out" / "work").glob("[pm]*/*/part-*.parquet"))) < 8:
+        while len(list((bucket / "out" / "work").glob("[pm]*/*/part-*.parquet"))) < 2:
             assert time.monotonic() < deadline, "no part was written"
             assert process.poll() is None, process.communicate()
             time.sleep(0.1)

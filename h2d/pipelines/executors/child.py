@@ -3,9 +3,9 @@
 A native crash, the kernel's out-of-memory killer or a hang takes this process and nothing else.
 """
 
+import copy
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -108,7 +108,7 @@ def _portable(error: Exception) -> Exception:
     if isinstance(error, MemoryError):
         return JobError("not enough memory to read or write a shard: a smaller --shard-size needs less")
     try:
-        pickle.loads(pickle.dumps(error))  # our own, a moment ago
+        copy.deepcopy(error)  # by the same methods that sending it will use
     except Exception:  # noqa: BLE001  # an exception class may fail in any way to be made again
         return JobError(f"{type(error).__name__}: {error}")
     return error
