@@ -29,6 +29,10 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/STAGE.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the optimizer. Default: 30000 and 6000.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of Ray Train. Default: this process alone.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster that sees the same files.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Delete an earlier run in --out, or go on.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything; train nothing, write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
@@ -53,7 +57,12 @@ def train(
     from h2d.cli.train_progress import TrainProgress
 
     with TrainProgress(quiet=as_json) as progress:
-        outcome = run(choices, progress, fresh=fresh)
+        if workers or address:
+            from h2d.train.on_ray import train_on_ray
+
+            outcome = train_on_ray(choices, progress, workers=workers or 1, address=address, fresh=fresh)
+        else:
+            outcome = run(choices, progress, fresh=fresh)
     if as_json:
         print_json({"out": outcome.out, "step": outcome.step, "model": outcome.model})
     else:
@@ -114,3 +123,4 @@ def _tell(outcome: "Outcome") -> None:
     if outcome.did_nothing:
         console.print(f"Nothing to do: {outcome.out} has its {outcome.step} steps.", soft_wrap=True)
     console.print(f"Model:       {outcome.model}", soft_wrap=True)
+    console.print(f"Look at it:  {outcome.out / 'report.html'}", soft_wrap=True)

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,13 +29,16 @@ from h2d.train import STAGES
 from h2d.train.checkpoints import load_optimizer, load_state, load_weights, newest, save_checkpoint
 from h2d.train.config import UNTOUCHED, TrainConfig
 from h2d.train.loading import Share, fixed_batch, on_device, step_batches
+from h2d.train.memory import Need, check_memory, count
 from h2d.train.optimizer import Average, build_optimizer, check_optimizer, rate_at
+from h2d.train.report import write_report
 from h2d.train.rows import Division, divide
 from h2d.train.stage import Batch, Losses, Networks, TrainingStage
 
 logger = logging.getLogger(__name__)
 
 LOG_FILE = "log.jsonl"
+TRACKERS = ("tensorboard", "trackio", "wandb")
 LEVELS = (100, 300, 500, 700, 900)
 """Timesteps at which the validation loss is measured."""
 
@@ -89,6 +93,7 @@ def plan(config: TrainConfig, *, fresh: bool = False) -> Plan:
     options = validate_config(stage_class.Options, config.options, where="options")
     stage: TrainingStage = stage_class(options, size_px=config.size_px)
     check_optimizer(config.optimizer)
+    _check_trackers(config)
     stage.check()
     division = divide(
         [Manifest(root) for root in config.data.manifests],
@@ -171,6 +176,7 @@ class _Run:
         if self._plan.resume:
             self._loaded = load_weights(self._plan.resume, networks.trained)
         networks.frozen.requires_grad_(False).eval()
+        self._check_memory(networks)
         dtype = torch.bfloat16 if self._accelerator.mixed_precision == "bf16" else torch.float32
         networks.trained.to(device=self._device)
         networks.frozen.to(device=self._device, dtype=dtype)
@@ -185,18 +191,34 @@ class _Run:
                 network.compile()
         return networks
 
+    def _check_memory(self, networks: Networks) -> None:
+        """On a GPU only: a CPU has swap, and tells."""
+        if self._device.type != "cuda":
+            return
+        need = Need(
+            num_trained=count(networks.trained),
+            num_frozen=count(networks.frozen),
+            size_px=self._config.size_px,
+            activation_bytes=self._stage.activation_bytes,
+            half_precision=self._accelerator.mixed_precision == "bf16",
+            averaged=self._config.average.enabled,
+            eight_bit=self._config.optimizer.name == "adamw8bit",
+        )
+        free, _ = torch.cuda.mem_get_info(self._device)
+        checkpointing = self._config.speed.gradient_checkpointing
+        check_memory(need, free, self._share.micro_batch, checkpointing=checkpointing)
+
     def go(self, watch: Watch) -> Outcome:
         config, output, step = self._config, self._config.output, self._plan.first_step
         batches = self._batches()
         self._networks.trained.train()
-        self._pending: tuple[int, Tensor, list[Batch]] | None = None
         interrupted = False
         model = None
         started, done = time.monotonic(), 0
         while step < config.steps and not interrupted:
-            sums, taken = self._step(step, batches)
+            sums = self._step(step, batches)
             step, done = step + 1, done + 1
-            record = self._record(step, sums, taken)
+            record = self._record(step, sums)
             record["samples_per_s"] = done * config.global_batch / (time.monotonic() - started)
             interrupted = self._agreed(watch.should_stop())
             last = interrupted or step == config.steps
@@ -207,10 +229,16 @@ class _Run:
                     self._preview(step)
                 with (config.out / LOG_FILE).open("a") as log:
                     log.write(json.dumps(record) + "\n")
+                self._accelerator.log({name: value for name, value in record.items() if name != "step"}, step=step)
                 watch.step_done(step, config.steps, record)
                 if last or (output.checkpoint_every and step % output.checkpoint_every == 0):
                     model = self._save(step) / "model"
             self._accelerator.wait_for_everyone()
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
+        if self._main:
+            records = [json.loads(line) for line in (config.out / LOG_FILE).read_text().splitlines()]
+            write_report(config.out, records, as_plain(config))
         return Outcome(out=config.out, step=step, model=model, interrupted=interrupted and step < config.steps)
 
     def _batches(self) -> Iterator[Batch]:
@@ -225,11 +253,10 @@ class _Run:
             pin=self._device.type == "cuda",
         )
 
-    def _step(self, step: int, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], list[Batch]]:
+    def _step(self, step: int, batches: Iterator[Batch]) -> dict[str, Tensor]:
         """One step of the optimizer: the sums of the losses over its micro-batches."""
         torch.manual_seed(hash((self._config.seed, step)) % 2**31)
         sums: dict[str, Tensor] = {}
-        taken = []
         for group in self._optimizer.param_groups:
             group["lr"] = rate_at(step, self._config.optimizer)
         for _ in range(self._share.accumulation):
@@ -248,11 +275,10 @@ class _Run:
                 self._optimizer.zero_grad()
             for name, value in {"loss": losses.total.detach(), **losses.parts}.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self._device)) + value.detach().float()
-            taken.append(batch)
         self._average.update(step + 1)
-        return sums, taken
+        return sums
 
-    def _record(self, step: int, sums: dict[str, Tensor], taken: list[Batch]) -> dict[str, Any]:
+    def _record(self, step: int, sums: dict[str, Tensor]) -> dict[str, Any]:
         stacked = torch.stack([value.float() for value in sums.values()]) / self._share.accumulation
         values = self._accelerator.reduce(stacked, "mean").tolist()
         return {"step": step, **dict(zip(sums, values, strict=True))}
@@ -324,7 +350,23 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     wanted = config.speed.precision
     if wanted == "auto":
         wanted = "bf16" if not cpu and torch.cuda.is_bf16_supported() else "fp32"
-    return Accelerator(cpu=cpu, mixed_precision="bf16" if wanted == "bf16" else "no")
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision="bf16" if wanted == "bf16" else "no",
+        log_with=list(config.output.trackers) or None,
+        project_dir=config.out / "logs",
+    )
+    if config.output.trackers:
+        accelerator.init_trackers(f"h2d-{config.stage}")
+    return accelerator
+
+
+def _check_trackers(config: TrainConfig) -> None:
+    for name in config.output.trackers:
+        if name not in TRACKERS:
+            raise UserError(f"output.trackers: unknown tracker {name!r}: choose from {', '.join(TRACKERS)}")
+        if find_spec(name) is None:
+            raise UserError(f"output.trackers = {name} needs the package {name}: pip install {name}")
 
 
 def _refuse_non_finite(step: int, losses: Losses, length: Tensor, batch: Batch) -> None:
