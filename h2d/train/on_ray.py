@@ -28,7 +28,8 @@ def train_on_ray(
     planned = plan(config, fresh=fresh)
     if config.global_batch % (workers * (config.speed.micro_batch or 1)):
         raise UserError(
-            f"global_batch = {config.global_batch} cannot be dealt to {workers} workers: change global_batch or --workers"
+            f"global_batch = {config.global_batch} cannot be dealt to {workers} workers: "
+            "change global_batch or --workers"
         )
     if planned.resume and planned.first_step >= config.steps:
         return train(config, watch)
@@ -77,7 +78,7 @@ def _ray(address: str | None, workers: int) -> Iterator[None]:
         ray.init(address=address)
     else:
         cores = max(workers + 1, os.cpu_count() or 1)
-        ray.init(num_cpus=cores, include_dashboard=False, configure_logging=False)
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, configure_logging=False)
     try:
         yield
     finally:

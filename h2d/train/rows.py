@@ -20,7 +20,7 @@ from jaxtyping import Bool, Int64
 from h2d.errors import UserError
 from h2d.manifests.io import Location
 from h2d.manifests.schema import IMAGE
-from h2d.manifests.store import Manifest, open_part, points_of, read_group
+from h2d.manifests.store import Manifest, open_part, read_group
 from h2d.train.stage import Row, TrainingStage
 
 _NUM_CACHED_EPOCHS = 2
@@ -172,5 +172,7 @@ def _value(column: pa.ChunkedArray, index: int) -> Any:
         return value["bytes"].as_py()
     if pa.types.is_fixed_size_list(column.type) and value.is_valid:
         numbers = value.values.to_numpy(zero_copy_only=False)
-        return points_of(numbers) if len(numbers) % 3 == 0 else np.asarray(numbers, np.float32)
+        return (
+            np.array(numbers, np.float32).reshape(-1, 3) if len(numbers) % 3 == 0 else np.asarray(numbers, np.float32)
+        )
     return value.as_py()
