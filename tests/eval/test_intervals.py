@@ -11,10 +11,10 @@ from h2d.eval.measured import Measure, Ratio, Undefined, mean_of
 def test_intervals_of_a_mean_hold_it_as_often_as_they_say():
     rng = np.random.default_rng(0)
     held = 0
-    for _ in range(200):
-        interval = bootstrap(mean_of(rng.exponential(1, 80)), rng=rng, resamples=200, level=0.9)
+    for _ in range(100):
+        interval = bootstrap(mean_of(rng.exponential(1, 80)), rng=rng, resamples=80, level=0.8)
         held += interval.low <= 1 <= interval.high
-    assert 0.83 <= held / 200 <= 0.95
+    assert 0.65 <= held / 100 <= 0.9
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_law():
@@ -50,6 +50,12 @@ def test_a_part_of_the_list_is_drawn_from_that_part():
     assert (interval.low, interval.high) == (1, 1)
 
 
+def test_pictures_that_count_more_often_stay_so_when_they_are_drawn():
+    statistic = mean_of(np.array([0.0, 1.0]))
+    interval = bootstrap(statistic, rng=np.random.default_rng(0), resamples=300, level=0.2, counts=np.array([3, 1]))
+    assert (interval.low, interval.high) == (0.25, 0.25)
+
+
 def test_the_basic_interval_mirrors_the_percentiles():
     statistic = mean_of(np.random.default_rng(0).exponential(1, 40))
     percentile = bootstrap(statistic, rng=np.random.default_rng(1))
@@ -79,10 +85,10 @@ def test_methods_that_do_not_differ_are_not_told_apart():
     same = paired_difference(mean_of(values), mean_of(values), rng=rng, resamples=100)
     assert (same.difference, same.p_value) == (0, 1)
     told = [
-        paired_difference(mean_of(rng.normal(0, 1, 60)), mean_of(rng.normal(0, 1, 60)), rng=rng, resamples=200).p_value
-        for _ in range(100)
+        paired_difference(mean_of(rng.normal(0, 1, 60)), mean_of(rng.normal(0, 1, 60)), rng=rng, resamples=60).p_value
+        for _ in range(60)
     ]
-    assert np.mean(np.array(told) < 0.1) < 0.2
+    assert np.mean(np.array(told) < 0.1) < 0.25
 
 
 def test_what_cannot_be_resampled_says_why():

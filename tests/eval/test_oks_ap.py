@@ -131,6 +131,18 @@ def test_real_people_give_pycocotools_numbers(parts):
     assert 0 < ours(truth, found, sigmas, len(numbers))["ap"] < 1
 
 
+def test_an_oks_that_just_reaches_the_threshold_counts():
+    """Half of the points are right, half are nowhere near: OKS 0.5."""
+    whole = one_each(np.zeros(1))
+    labelled = np.arange(133)[None] < 132
+    truth = Truth(picture=whole.picture, xy=whole.xy, labelled=labelled, area=whole.area, box_xywh=whole.box_xywh)
+    xy = truth.xy.copy()
+    xy[0, :66] += 1e5
+    found = Found(picture=truth.picture, xy=xy, scores=np.ones(1))
+    assert ours(truth, found, SIGMAS_133, 1)["ap_50"] == pytest.approx(1)
+    assert_equal(truth, found, SIGMAS_133, 1)
+
+
 def test_identifiers_from_zero_would_spoil_pycocotools_but_are_no_part_of_ours():
     truth = one_each(np.zeros(3))
     found = perfect(truth)
@@ -162,6 +174,18 @@ def test_with_one_score_ap_depends_on_the_order_unless_ties_are_taken_together()
         together.append(AveragePrecision(matches=matches, ties="together").on())
     assert listed[1] - listed[0] > 0.2
     assert together[0] == together[1] == pytest.approx(0.6 * 61 / 101)
+
+
+def test_ties_taken_together_are_one_step_of_the_curve():
+    """Four sure ones, half of them right, then four less sure, three right."""
+    right = np.array([True, False, False, True, False, True, True, True])
+    found = with_scores(perfect(one_each(np.zeros(8))), np.repeat([0.9, 0.4], 4))
+    matches = match(one_each(~right * 500.0), found, SIGMAS_133, num_pictures=8)
+    # Precision 2 / 4 at recall 2 / 8, then 5 / 8 at recall 5 / 8: the envelope is 5 / 8 up to there.
+    assert AveragePrecision(matches=matches, ties="together").on() == pytest.approx(63 / 101 * 5 / 8)
+    sure_are_right = with_scores(found, np.where(np.arange(8) % 4 == 0, 0.4, 0.9) * right + 0.1)
+    matches = match(one_each(~right * 500.0), sure_are_right, SIGMAS_133, num_pictures=8)
+    assert AveragePrecision(matches=matches, ties="together").on() == pytest.approx(63 / 101)
 
 
 def test_ap_is_of_all_pictures_and_no_mean_of_batches():

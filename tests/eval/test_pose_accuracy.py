@@ -190,6 +190,16 @@ def test_many_people_are_paired_with_who_is_most_alike():
     assert alone.seen.any(axis=1).tolist() == [False, True]
 
 
+def test_nobody_is_paired_twice():
+    """Both true people are most like the first that was found."""
+    near, far = person(), person(shift=(3, 0))
+    truth = PoseSet.of([Pose(people=np.stack([near, far]), width=512, height=512)])
+    found = PoseSet.of([Pose(people=np.stack([person(shift=(1, 0)), person(shift=(40, 0))]), width=512, height=512)])
+    people = paired_people(truth, found)
+    assert (people.found[0] == found.points[0]).all()
+    assert (people.found[1] == found.points[1]).all()
+
+
 def test_pck_counts_joints_within_a_share_of_the_hand():
     truth = pose_list(1)
     hand = paired_people(truth, moved_by(truth, 10, 0)).of(HANDS["right"])
