@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from h2d.pose.layouts import BODY, BODY_BONES, FACE, HAND_BONES, HANDS, SHOULDERS
+from h2d.pose.layouts import BODY, BODY_BONES, FACE, HAND_BONES, HANDS
+from h2d.pose.openpose_layouts import body_18
+from h2d.pose.points import LEAST_CONFIDENCE
 
 Style: TypeAlias = Literal["v1.1", "v1.0", "humansd"]
 """`v1.1`: ControlNet 1.1 and controlnet_aux. `v1.0`: the first ControlNet and T2I-Adapter, limbs laid over joints."""
@@ -21,11 +23,6 @@ Style: TypeAlias = Literal["v1.1", "v1.0", "humansd"]
 Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
 Colour: TypeAlias = tuple[int, int, int]
 
-LEAST_CONFIDENCE: Final = 0.3
-
-# OpenPose's 18: nose, neck, right arm, left arm, right leg, left leg, eyes and ears right first. -1 is the neck.
-BODY_18: Final = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
-NECK: Final = 1
 LIMBS_18: Final = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
     (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
@@ -60,14 +57,6 @@ def draw_skeleton(
     if face:
         _draw_dots(canvas, points[FACE], radius=_FACE_RADIUS, colours=[(255, 255, 255)])
     return canvas
-
-
-def body_18(points: Float32[np.ndarray, "133 3"]) -> Float32[np.ndarray, "18 3"]:
-    """OpenPose's body: the neck is the middle of the shoulders, and as certain as the less certain of them."""
-    shoulders = points[[SHOULDERS["left"], SHOULDERS["right"]]]
-    body = points[list(BODY_18)].astype(np.float32)
-    body[NECK] = (*shoulders[:, :2].mean(axis=0), shoulders[:, 2].min())
-    return body
 
 
 def hand_colours() -> list[Colour]:

@@ -5,8 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from h2d.pose.draw import BODY_18, COLOURS_18, NECK, body_18, draw_skeleton, hand_colours
+from h2d.pose.draw import COLOURS_18, draw_skeleton, hand_colours
 from h2d.pose.layouts import LEFT_HAND
+from h2d.pose.openpose_layouts import BODY_18, NECK, body_18
 from h2d.pose.points import missing_points
 
 
