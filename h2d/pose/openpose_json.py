@@ -1,12 +1,11 @@
 """OpenPose's JSON, in the dialects that programs write: read as a `Pose`, and written back.
 
 Read are OpenPose 1.0 to 1.3, sd-webui-controlnet, comfyui_controlnet_aux, sd-webui-openpose-editor and its presets of
-hands. Numbers are kept as they are: OpenPose counts from a pixel's centre, we from its corner, and half a pixel is less
-than either finds points to. Axis legend: p people, n points.
+hands, and the older openpose-editor. Numbers are kept as they are: OpenPose counts from a pixel's centre, we from its
+corner, and half a pixel is less than either finds points to. Axis legend: p people, n points.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,22 +14,14 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from h2d.errors import UserError
-from h2d.pose.layouts import FACE, HANDS, NUM_HAND_POINTS, NUM_POINTS
-from h2d.pose.openpose_layouts import BODIES, body_18, body_25
+from h2d.pose.layouts import FACE, HANDS
+from h2d.pose.openpose_layouts import body_18, body_25
+from h2d.pose.openpose_people import LARGEST_PX, brief, is_number, people_of
 from h2d.pose.points import LEAST_CONFIDENCE, present
 from h2d.pose.pose import Pose
 
-_BODY_KEYS: Final = ("pose_keypoints_2d", "pose_keypoints")
-_FACE_KEYS: Final = ("face_keypoints_2d", "face_keypoints", "face")
-_HAND_KEYS: Final = {side: (f"hand_{side}_keypoints_2d", f"hand_{side}_keypoints", f"{side}_hand") for side in HANDS}
-_PERSON_KEYS: Final = {*_BODY_KEYS, *_FACE_KEYS, *_HAND_KEYS["left"], *_HAND_KEYS["right"]}
-_NUM_FACE_POINTS: Final = (70, 68)
-"""OpenPose's face ends with the pupils, right and left, which the 133 lack."""
-
 _FRACTIONS_BELOW: Final = 2.0
 """Where no coordinate is as large as this they are fractions of the canvas: a person two pixels high is none."""
-_MAX_COORDINATE_PX: Final = 1e5
-_MAX_CANVAS_PX: Final = 32_768
 _CANVAS_STEP_PX: Final = 64
 
 
@@ -54,15 +45,16 @@ def read_pose(path: Path, *, size_hw: tuple[int, int] | None = None, frame: int 
 def parse_pose(data: Any, *, name: str, size_hw: tuple[int, int] | None = None, frame: int | None = None) -> Pose:
     """The pose of parsed JSON; `name` begins every error. People without a single point are left out."""
     document = _one_frame(data, name, frame)
-    entries = _people(document, name)
-    points = [_person(entry, f"{name}: people[{number}]") for number, entry in enumerate(entries)]
-    people = [person for person in points if np.isfinite(person[:, 0]).any()]
-    if not people:
-        raise UserError(f"{name}: no person has a point that is there: give one with at least a hand or a body")
-    stacked = np.stack(people)
-    canvas_hw = _canvas(document, name) or size_hw
-    stacked, size = _in_pixels(stacked, canvas_hw, name, signed="version" in document)
-    pose = Pose(people=stacked.astype(np.float32), width=size[1], height=size[0], canvas_stated=canvas_hw is not None)
+    people = people_of(document, name)
+    stated_hw = _canvas(document, name)
+    own_scale = "version" in document and stated_hw is None
+    stacked, (height, width) = _in_pixels(people, stated_hw or size_hw, name, own_scale=own_scale)
+    pose = Pose(
+        people=stacked.astype(np.float32),
+        width=width,
+        height=height,
+        canvas_stated=stated_hw is not None or size_hw is not None,
+    )
     _refuse_all_outside(pose, name)
     return pose
 
@@ -89,13 +81,11 @@ def format_pose(pose: Pose, *, dialect: str = "webui") -> Any:
 
 
 def _webui(pose: Pose) -> dict[str, Any]:
-    people = [_editor_person(person) for person in pose.people]
-    return {"people": people, "animals": [], "canvas_width": pose.width, "canvas_height": pose.height}
+    return {"people": _editor_people(pose), "animals": [], "canvas_width": pose.width, "canvas_height": pose.height}
 
 
 def _comfyui(pose: Pose) -> list[dict[str, Any]]:
-    people = [_editor_person(person) for person in pose.people]
-    return [{"people": people, "canvas_height": pose.height, "canvas_width": pose.width}]
+    return [{"people": _editor_people(pose), "canvas_height": pose.height, "canvas_width": pose.width}]
 
 
 def _openpose(pose: Pose) -> dict[str, Any]:
@@ -118,18 +108,35 @@ DIALECTS: Final[Mapping[str, Callable[[Pose], Any]]] = {"webui": _webui, "comfyu
 such. `openpose`: BODY_25 as OpenPose 1.3 writes it."""
 
 
-def _editor_person(person: Float32[np.ndarray, "133 3"]) -> dict[str, Any]:
+def _editor_people(pose: Pose) -> list[dict[str, Any]]:
     """Confidences of 1 or 0; a part of which nothing is there is null, but for the body, which editors want."""
-    sure = person.copy()
-    shown = present(person) & (person[:, 2] >= LEAST_CONFIDENCE)
-    sure[shown, 2] = 1
-    sure[~shown] = (np.nan, np.nan, 0)
-    return {
-        "pose_keypoints_2d": _flat(body_18(sure)) or [0] * 54,
-        "hand_right_keypoints_2d": _flat(sure[HANDS["right"]]) or None,
-        "hand_left_keypoints_2d": _flat(sure[HANDS["left"]]) or None,
-        "face_keypoints_2d": _flat(_face_70(sure)) or None,
-    }
+    shown = shown_points(pose.people)
+    people = [
+        {
+            "pose_keypoints_2d": _flat(body_18(person)) or [0] * 54,
+            "hand_right_keypoints_2d": _flat(person[HANDS["right"]]) or None,
+            "hand_left_keypoints_2d": _flat(person[HANDS["left"]]) or None,
+            "face_keypoints_2d": _flat(_face_70(person)) or None,
+        }
+        for person in shown
+        if present(person).any()
+    ]
+    if not people:
+        surest = float(pose.people[..., 2].max(initial=0))
+        raise UserError(
+            f"no point's confidence reaches {LEAST_CONFIDENCE}, the best is {surest:.2g}, and no editor would show one:"
+            f" keep the pose in the dialect openpose"
+        )
+    return people
+
+
+def shown_points(people: Float32[np.ndarray, "p 133 3"]) -> Float32[np.ndarray, "p 133 3"]:
+    """The points that skeletons show, as certain as can be; the others missing."""
+    shown = people.copy()
+    seen = np.isfinite(people[..., 0]) & (people[..., 2] >= LEAST_CONFIDENCE)
+    shown[seen, 2] = 1
+    shown[~seen] = (np.nan, np.nan, 0)
+    return shown
 
 
 def _face_70(person: Float32[np.ndarray, "133 3"]) -> Float32[np.ndarray, "n 3"]:
@@ -162,82 +169,17 @@ def _one_frame(data: Any, name: str, frame: int | None) -> Mapping[str, Any]:
     elif frame:
         raise UserError(f"{name}: --frame {frame}: it holds a single pose: leave --frame out")
     if not isinstance(data, dict):
-        raise UserError(f"{name}: {_brief(data)} where a pose should be: give an object with `people`")
+        raise UserError(f"{name}: {brief(data)} where a pose should be: give an object with `people`")
     return data
-
-
-def _people(document: Mapping[str, Any], name: str) -> list[Any]:
-    if "people" not in document:
-        if _PERSON_KEYS & set(document):
-            return [document]
-        animals = " (it has animals alone)" if document.get("animals") else ""
-        keys = ", ".join(map(repr, list(document)[:5])) or "none"
-        raise UserError(f"{name}: no `people`{animals}; its keys are {keys}: give a file of OpenPose JSON")
-    people = document["people"]
-    if not isinstance(people, list):
-        raise UserError(f"{name}: people is {_brief(people)}: give a list of persons")
-    if not people:
-        raise UserError(f"{name}: no person: `people` is empty: give a pose of at least one person")
-    return people
-
-
-def _person(entry: Any, where: str) -> Float64[np.ndarray, "133 3"]:
-    """The 133 points as the file has them."""
-    if not isinstance(entry, dict):
-        raise UserError(f"{where} is {_brief(entry)}: give an object with pose_keypoints_2d")
-    points = np.full((NUM_POINTS, 3), np.nan)
-    points[:, 2] = 0
-    body = _part(entry, _BODY_KEYS, tuple(BODIES), where)
-    if body is not None:
-        for source, target in enumerate(BODIES[len(body)]):
-            if target != -1:
-                points[target] = body[source]
-    face = _part(entry, _FACE_KEYS, _NUM_FACE_POINTS, where)
-    if face is not None:
-        points[FACE] = face[: FACE.stop - FACE.start]
-    for side, keys in _HAND_KEYS.items():
-        hand = _part(entry, keys, (NUM_HAND_POINTS,), where)
-        if hand is not None:
-            points[HANDS[side]] = hand
-    return points
-
-
-def _part(
-    entry: Mapping[str, Any], keys: tuple[str, ...], sizes: tuple[int, ...], where: str
-) -> Float64[np.ndarray, "n 3"] | None:
-    """The points under the first of the keys that is there; None when it is absent, null or empty."""
-    key = next((key for key in keys if entry.get(key) is not None), None)
-    if key is None or entry[key] == []:
-        return None
-    values, where = entry[key], f"{where}.{key}"
-    if not isinstance(values, list):
-        raise UserError(f"{where} is {_brief(values)}: give a list of x, y, confidence for each point")
-    if all(isinstance(value, list) and len(value) == 3 for value in values):
-        values = [number for triple in values for number in triple]
-    if len(values) not in [3 * size for size in sizes]:
-        wanted = " or ".join(f"{3 * size} ({size} points)" for size in sizes)
-        raise UserError(f"{where} has {len(values)} numbers: give {wanted}, with 0, 0, 0 for a point that is missing")
-    for index, value in enumerate(values):
-        if not _is_number(value):
-            raise UserError(f"{where}[{index}] is {_brief(value)}: give a number, and 0, 0, 0 for a missing point")
-    points = np.asarray(values, np.float64).reshape(-1, 3)
-    points[:, 2] = np.minimum(points[:, 2], 1)
-    points[points[:, 2] <= 0] = (np.nan, np.nan, 0)
-    return points
-
-
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and abs(value) <= _MAX_COORDINATE_PX
 
 
 def _canvas(document: Mapping[str, Any], name: str) -> tuple[int, int] | None:
     """(height, width) as the file states it."""
     sides_px = []
     for key in ("canvas_height", "canvas_width"):
-        value = document.get(key)
-        if value is not None and not (_is_number(value) and 1 <= value <= _MAX_CANVAS_PX):
-            raise UserError(f"{name}: {key} is {_brief(value)}: give 1 to {_MAX_CANVAS_PX} pixels")
+        value = document.get(key, document.get(key.removeprefix("canvas_")))
+        if value is not None and not (is_number(value) and 1 <= value <= LARGEST_PX):
+            raise UserError(f"{name}: {key} is {brief(value)}: give 1 to {LARGEST_PX} pixels")
         sides_px.append(None if value is None else round(value))
     height, width = sides_px
     if height is not None and width is not None:
@@ -249,7 +191,7 @@ def _canvas(document: Mapping[str, Any], name: str) -> tuple[int, int] | None:
 
 
 def _in_pixels(
-    people: Float64[np.ndarray, "p 133 3"], canvas_hw: tuple[int, int] | None, name: str, *, signed: bool
+    people: Float64[np.ndarray, "p 133 3"], canvas_hw: tuple[int, int] | None, name: str, *, own_scale: bool
 ) -> tuple[Float64[np.ndarray, "p 133 3"], tuple[int, int]]:
     """The points in pixels, and the canvas; one that is not stated just holds the points, in steps of 64."""
     xy = people[np.isfinite(people[..., 0])][:, :2]
@@ -262,7 +204,7 @@ def _in_pixels(
             f" state it with --size WIDTHxHEIGHT, or as canvas_width and canvas_height in the file"
         )
     height, width = canvas_hw
-    if signed:  # OpenPose's own --keypoint_scale 3 and 4: over the centres of the outer pixels, from 0 or from -1
+    if own_scale:  # OpenPose's own --keypoint_scale 3 and 4: over the centres of the outer pixels, from 0 or from -1
         width, height = width - 1, height - 1
         if xy.min() < 0:
             people[..., :2] = (people[..., :2] + 1) / 2
@@ -279,9 +221,3 @@ def _refuse_all_outside(pose: Pose, name: str) -> None:
             f"{name}: every point lies outside the canvas of {pose.width} x {pose.height}: x {left:.4g} to {right:.4g},"
             f" y {top:.4g} to {bottom:.4g}: correct canvas_width and canvas_height, or move the pose"
         )
-
-
-def _brief(value: Any) -> str:
-    """A value in an error's line."""
-    text = json.dumps(value, default=str) if not isinstance(value, list | dict) else type(value).__name__
-    return text if len(text) <= 40 else text[:37] + "..."
