@@ -1,7 +1,4 @@
-"""A pose at the size of the picture to be made, and the hands in it that get a crop.
-
-Axis legend: p people.
-"""
+"""A pose at the size of the picture to be made, and the hands in it that get a crop."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,8 +10,9 @@ from h2d.annotate.base import FoundHand
 from h2d.annotate.crops import Crop, CropConfig, plan_crops
 from h2d.annotate.masks.prompts import inside
 from h2d.errors import UserError
-from h2d.pose.layouts import HANDS, NUM_HAND_POINTS, SIDES, Side
-from h2d.pose.points import extent_xywh, moved, present
+from h2d.pose.layouts import NUM_HAND_POINTS, SIDES, Side
+from h2d.pose.points import extent_xywh, present
+from h2d.pose.pose import Pose
 
 MIN_POINTS: Final = 5
 """A hand of fewer known points says too little of its fingers. Our choice."""
@@ -66,33 +64,29 @@ def round_to(size: float, multiple: int) -> int:
     return max(1, round(size / multiple)) * multiple
 
 
-def fit_people(
-    people: Float32[np.ndarray, "p 133 3"], pose_size_hw: tuple[int, int], size_hw: tuple[int, int]
-) -> Float32[np.ndarray, "p 133 3"]:
-    """The people scaled into the picture, as large as fits and in its middle; nothing is stretched."""
-    (pose_height, pose_width), (height, width) = pose_size_hw, size_hw
-    scale = min(height / pose_height, width / pose_width)
-    shift = (width / scale - pose_width) / 2, (height / scale - pose_height) / 2
-    return np.stack([moved(person, scale=scale, shift=shift) for person in people])
+def fit_pose(pose: Pose, size_hw: tuple[int, int]) -> Pose:
+    """The pose on a picture of `size_hw`: as large as fits and in its middle; nothing is stretched."""
+    height, width = size_hw
+    scale = min(height / pose.height, width / pose.width)
+    shift = (width / scale - pose.width) / 2, (height / scale - pose.height) / 2
+    return pose.moved(scale=scale, shift=shift, width=width, height=height)
 
 
-def hand_crops(
-    people: Float32[np.ndarray, "p 133 3"], size_hw: tuple[int, int], config: CropConfig
-) -> tuple[list[HandCrop], list[str]]:
+def hand_crops(pose: Pose, config: CropConfig) -> tuple[list[HandCrop], list[str]]:
     """The crops of everybody's hands, and what is to be said of hands that get none or are very small."""
     crops: list[HandCrop] = []
     notes: list[str] = []
-    for number, person in enumerate(people):
+    for number in range(pose.num_people):
         hands: dict[Side, FoundHand] = {}
         for side in SIDES:
-            points = np.ascontiguousarray(person[HANDS[side]])
-            problem, remark = _about(points, size_hw)
-            name = f"the {side} hand" if len(people) == 1 else f"person {number + 1}: the {side} hand"
+            points = pose.hand(number, side)
+            problem, remark = _about(points, pose.size_hw)
+            name = f"the {side} hand" if pose.num_people == 1 else f"person {number + 1}: the {side} hand"
             if problem is None:
                 hands[side] = FoundHand(points=points, found_by="given")
             if text := problem or remark:
                 notes.append(f"{name} {text}")
-        for crop in plan_crops(hands, size_hw, config):
+        for crop in plan_crops(hands, pose.size_hw, config):
             points_of = {side: crop.points(hands[side].points) for side in crop.sides}
             crops.append(HandCrop(person=number, crop=crop, points=points_of))
     return crops, notes

@@ -3,33 +3,15 @@
 import cv2
 import numpy as np
 import pytest
+from poses import person, spread_hand
 
 from h2d.annotate.base import FoundHand
 from h2d.annotate.crops import Crop, CropConfig, cut, plan_crops
 from h2d.errors import UserError
 from h2d.infer.canvas import HandPicture, compose, paste, resize_mask
-from h2d.infer.framing import fit_people, hand_crops, output_size
-from h2d.pose.layouts import HANDS, LEFT_HAND, RIGHT_HAND
-from h2d.pose.points import missing_points
-
-
-def spread_hand(x: float, y: float, size: float) -> np.ndarray:
-    """21 points on five rays from the wrist at (x, y), pointing up."""
-    points = np.zeros((21, 3), np.float32)
-    points[0] = (x, y, 1)
-    for finger in range(5):
-        for joint in range(4):
-            reach = size * (0.4 + 0.15 * (joint + 1))
-            angle = np.deg2rad(-90 + (finger - 2) * 18)
-            points[1 + 4 * finger + joint] = (x + reach * np.cos(angle), y + reach * np.sin(angle), 1)
-    return points
-
-
-def person(*hands: tuple[str, float, float, float]) -> np.ndarray:
-    points = missing_points(133)
-    for side, x, y, size in hands:
-        points[HANDS[side]] = spread_hand(x, y, size)
-    return points
+from h2d.infer.framing import fit_pose, hand_crops, output_size
+from h2d.pose.layouts import LEFT_HAND
+from h2d.pose.pose import Pose
 
 
 def smooth_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -135,12 +117,13 @@ def test_wrong_size_names_a_right_one():
 
 
 def test_people_fit_without_stretching():
-    people = np.stack([person(("left", 100, 200, 50))])
-    fitted = fit_people(people, (720, 1280), (512, 512))
+    pose = Pose(people=person(("left", 100, 200, 50))[None], width=1280, height=720)
+    fitted = fit_pose(pose, (512, 512))
     scale = 512 / 1280
-    expected = people[0, LEFT_HAND, :2] * scale + (0, (512 - 720 * scale) / 2)
-    np.testing.assert_allclose(fitted[0, LEFT_HAND, :2], expected, rtol=1e-5)
-    assert np.isnan(fitted[0, RIGHT_HAND, :2]).all()
+    expected = pose.hand(0, "left")[:, :2] * scale + (0, (512 - 720 * scale) / 2)
+    np.testing.assert_allclose(fitted.hand(0, "left")[:, :2], expected, rtol=1e-5)
+    assert not fitted.has_hand(0, "right")
+    assert fitted.size_hw == (512, 512)
 
 
 def test_crops_of_everybody_and_what_is_said():
@@ -149,7 +132,8 @@ def test_crops_of_everybody_and_what_is_said():
     poor = person(("left", 300, 300, 60), ("right", 900, 300, 60))
     poor[LEFT_HAND][3:] = (np.nan, np.nan, 0)
     tiny = person(("left", 250, 100, 20))
-    crops, notes = hand_crops(np.stack([apart, together, poor, tiny]), (512, 512), CropConfig(size=128))
+    pose = Pose(people=np.stack([apart, together, poor, tiny]), width=512, height=512)
+    crops, notes = hand_crops(pose, CropConfig(size=128))
     assert [(crop.person, crop.crop.hands) for crop in crops] == [(0, "left"), (0, "right"), (1, "both"), (3, "left")]
     assert set(crops[2].points) == {"left", "right"}
     for crop in crops:
