@@ -67,10 +67,8 @@ class StepLog:
         """Take in a step; every process must."""
         values = {**measured.values, "stop": torch.tensor(float(self._watch.should_stop()))}
         device = self._accelerator.device
-        stacked = torch.stack(
-            [value.detach().to(device, torch.float32, non_blocking=True) for value in values.values()]
-        )
-        numbers = self._accelerator.reduce(torch.stack(on_device), "mean")
+        moved = [value.detach().to(device, torch.float32, non_blocking=True) for value in values.values()]
+        numbers = self._accelerator.reduce(torch.stack(moved), "mean")
         copied = None
         if device.type == "cuda":
             numbers = torch.empty(numbers.shape, pin_memory=True).copy_(numbers, non_blocking=True)
