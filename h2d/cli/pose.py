@@ -95,6 +95,7 @@ def draw(
     path = out or Path(f"{file.stem}.png")
     write_png(path, draw_pose(pose, style=chosen, hands=hands, face=face))
     say(f"wrote {path}: {_people(pose)} at {pose.width}x{pose.height}, style {style}")
+    _tell_guess(pose)
 
 
 @app.command()
@@ -119,6 +120,7 @@ def convert(
         pose = pose.with_hands_swapped(swap_hands)
     write_pose(pose, out, dialect=dialect)
     say(f"wrote {out}: {_people(pose)} at {pose.width}x{pose.height}, dialect {dialect}")
+    _tell_guess(pose)
     unsure = _num_points(pose) - _num_points(pose.shown())
     if unsure and dialect != "openpose":
         say(f"  left out {_number(unsure, 'point')} too unsure to be drawn; --dialect openpose keeps them")
@@ -244,6 +246,11 @@ def _tell(report: dict[str, Any]) -> None:
         say(f"  person {person}: {_listed(parts)}")
     for finding in report["findings"]:
         say(f"  {finding['level']:8} {finding['line']}")
+
+
+def _tell_guess(pose: "Pose") -> None:
+    if not pose.canvas_stated:
+        say("  the file names no canvas: the smallest that holds its points was taken; --size WIDTHxHEIGHT states it")
 
 
 def _over(picture: Any, found: "Extracted") -> Any:

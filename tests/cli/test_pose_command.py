@@ -110,6 +110,15 @@ def test_convert_says_what_an_editor_would_not_show(poses, tmp_path):
     assert "left out" not in run(*arguments, "--dialect", "openpose")
 
 
+def test_a_canvas_that_is_guessed_is_told(poses, tmp_path):
+    write_pose(read_pose(poses / "peace.json"), tmp_path / "openpose.json", dialect="openpose")
+    arguments = ["convert", tmp_path / "openpose.json", "--out", tmp_path / "out.json"]
+    assert "the file names no canvas" in run(*arguments)
+    assert "the file names no canvas" not in run(*arguments, "--size", "512x512")
+    assert "the file names no canvas" in run("draw", tmp_path / "openpose.json", "--out", tmp_path / "out.png")
+    assert "canvas_not_stated" in run("validate", tmp_path / "openpose.json")
+
+
 def test_good_poses_are_valid(poses):
     files = sorted(poses.glob("*.json"))
     said = run("validate", *files)
