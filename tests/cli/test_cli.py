@@ -26,6 +26,14 @@ def test_help_shows_no_verb_that_does_not(verb):
     assert f" {verb} " not in done.stdout
 
 
+@pytest.mark.parametrize(
+    "command", [("pose", "extract"), ("pose", "draw"), ("manifest", "show"), ("manifest", "export")]
+)
+def test_help_tells_defaults_that_are_made_up(command):
+    done = subprocess.run([sys.executable, "-m", "h2d", *command, "--help"], capture_output=True, text=True, check=True)
+    assert "Default: " in done.stdout
+
+
 def test_an_unknown_folder_is_one_line_and_exit_code_2(tmp_path):
     command = [
         sys.executable,
