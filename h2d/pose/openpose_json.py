@@ -75,9 +75,14 @@ def format_pose(pose: Pose, *, dialect: str = "webui") -> Any:
     `webui` and `comfyui` say of a point that it is there or not: those that no skeleton shows are not. `openpose` keeps
     confidences, and has no canvas.
     """
-    if dialect not in DIALECTS:
-        raise UserError(f"unknown dialect {dialect!r} of pose files: choose one of {', '.join(DIALECTS)}")
+    check_dialect(dialect)
     return DIALECTS[dialect](pose)
+
+
+def check_dialect(name: str) -> None:
+    """Raise `UserError` with the choices for a name that is no dialect's."""
+    if name not in DIALECTS:
+        raise UserError(f"unknown dialect {name!r} of pose files: choose one of {', '.join(DIALECTS)}")
 
 
 def _webui(pose: Pose) -> dict[str, Any]:
@@ -110,7 +115,6 @@ such. `openpose`: BODY_25 as OpenPose 1.3 writes it."""
 
 def _editor_people(pose: Pose) -> list[dict[str, Any]]:
     """Confidences of 1 or 0; a part of which nothing is there is null, but for the body, which editors want."""
-    shown = shown_points(pose.people)
     people = [
         {
             "pose_keypoints_2d": _flat(body_18(person)) or [0] * 54,
@@ -118,7 +122,7 @@ def _editor_people(pose: Pose) -> list[dict[str, Any]]:
             "hand_left_keypoints_2d": _flat(person[HANDS["left"]]) or None,
             "face_keypoints_2d": _flat(_face_70(person)) or None,
         }
-        for person in shown
+        for person in pose.shown().people
         if present(person).any()
     ]
     if not people:
@@ -128,15 +132,6 @@ def _editor_people(pose: Pose) -> list[dict[str, Any]]:
             f" keep the pose in the dialect openpose"
         )
     return people
-
-
-def shown_points(people: Float32[np.ndarray, "p 133 3"]) -> Float32[np.ndarray, "p 133 3"]:
-    """The points that skeletons show, as certain as can be; the others missing."""
-    shown = people.copy()
-    seen = np.isfinite(people[..., 0]) & (people[..., 2] >= LEAST_CONFIDENCE)
-    shown[seen, 2] = 1
-    shown[~seen] = (np.nan, np.nan, 0)
-    return shown
 
 
 def _face_70(person: Float32[np.ndarray, "133 3"]) -> Float32[np.ndarray, "n 3"]:

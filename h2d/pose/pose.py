@@ -6,14 +6,14 @@ outside the canvas. Left and right are the person's own. Axis legend: p people, 
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float32
 
 from h2d.pose.layouts import HANDS, Side
-from h2d.pose.points import moved, present
+from h2d.pose.points import LEAST_CONFIDENCE, moved, present
 
 _HASH_VERSION: Final = "h2d pose 1"
 
@@ -62,11 +62,26 @@ class Pose:
                 if self.has_hand(person, side):
                     yield person, side
 
+    def shown(self) -> "Pose":
+        """The points that skeletons show, as certain as can be; those below `LEAST_CONFIDENCE` are missing."""
+        people = self.people.copy()
+        seen = np.isfinite(people[..., 0]) & (people[..., 2] >= LEAST_CONFIDENCE)
+        people[seen, 2] = 1
+        people[~seen] = (np.nan, np.nan, 0)
+        return replace(self, people=people)
+
+    def with_hands_swapped(self, person: int) -> "Pose":
+        """The same with the left and the right hand of one person exchanged, and the arms as they are."""
+        people = self.people.copy()
+        people[person, HANDS["left"]] = self.people[person, HANDS["right"]]
+        people[person, HANDS["right"]] = self.people[person, HANDS["left"]]
+        return replace(self, people=people)
+
     def resized(self, width: int, height: int) -> "Pose":
         """The same on a canvas of another size: stretched where its shape differs."""
         people = self.people.astype(np.float64)
         people[..., :2] *= (width / self.width, height / self.height)
-        return Pose(people=people.astype(np.float32), width=width, height=height, canvas_stated=self.canvas_stated)
+        return replace(self, people=people.astype(np.float32), width=width, height=height)
 
     def moved(self, *, scale: float, shift: tuple[float, float], width: int, height: int) -> "Pose":
         """`(points + shift) * scale` on a canvas of the given size."""
