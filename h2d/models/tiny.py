@@ -58,7 +58,7 @@ def _controlnet() -> Any:
 
 
 def _vae() -> Any:
-    """Its posterior is as narrow and its latents about as spread as those of a trained one, so that they can be learnt."""
+    """Its posterior is narrow and its latents are spread like those of a trained one, so that they can be learnt."""
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL(

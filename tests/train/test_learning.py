@@ -1,7 +1,7 @@
 """That the networks learn, shown with miniatures of the same classes on drawn hands.
 
-Sigma is set so that a finger covers about a cell of the small latents, as 9 does at 512 pixels; masks weigh more than in
-the paper, because these runs are a hundred times shorter. All losses that are compared are the paper's.
+Sigma is set so that a finger covers about a cell of the small latents, as 9 does at 512 pixels; masks weigh more than
+in the paper, because these runs are a hundred times shorter. All losses that are compared are the paper's.
 """
 
 import math
@@ -101,9 +101,6 @@ def test_eight_hands_are_learnt_by_heart(few_hands, steps, fall, iou):
         latents, masks = stage.sample(networks, with_noise(poses_alone, np.random.default_rng(2)))
         truth = encode_latents(networks.frozen["vae"], batch["image"], torch.zeros_like(latents))
     found = overlap(masks, batch["mask"])
-    print(
-        f"loss {before:.3f} -> {after:.4f}; IoU {found.min():.3f}; error {(latents - truth).square().mean() / truth.var():.4f}"
-    )
     assert after < before / fall
     assert found.min() >= iou
     assert (latents - truth).square().mean() < truth.var()
@@ -117,7 +114,6 @@ def test_the_outpainter_learns_outside_the_hands_and_nothing_inside(few_hands):
     before = loss_of(stage, networks, batch)
     fit(stage, networks, batch, steps=90, rate=1e-2)
     after = loss_of(stage, networks, batch)
-    print(before, after)
     assert after < before / 2
     assert all(torch.equal(weight, frozen[name]) for name, weight in networks.frozen.state_dict().items())
 
@@ -201,8 +197,6 @@ def test_a_short_run_reads_the_heatmaps_and_finds_the_hand(many_hands, tmp_path)
     truth = batch["mask"]
     mean = truth.mean(0, keepdim=True)
     constants = [overlap((mean > cut).float().expand_as(truth), truth).mean() for cut in np.linspace(0.05, 0.95, 19)]
-    print(len(rows), sums, (better > 0).float().mean(1), better.mean(1) / better.std(1) * len(rows) ** 0.5)
-    print(overlap(masks, truth).mean(), max(constants), (masks - truth).square().mean(), (mean - truth).square().mean())
     assert sums[0] < 0.85 * sums[1]
     assert (better > 0).float().mean() > 0.65
     assert overlap(masks, truth).mean() > max(constants) + 0.05
