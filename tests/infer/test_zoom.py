@@ -38,7 +38,7 @@ def test_only_the_windows_of_small_hands_change(pipe):
     assert middle.mean() > 5
     edge = np.concatenate([difference[window.slices][0], difference[window.slices][:, -1]])
     assert edge.mean() < 0.2 * middle.mean()
-    small = "the right hand is 2.5 latent cells wide, too few for its fingers: "
+    small = "the right hand is 2.9 latent cells wide, too few for its fingers: "
     assert f"{small}--zoom-hands, or a larger picture" in plain.notes[0]
     assert f"{small}outpainted once more, enlarged" in zoomed.notes[0]
     assert np.array_equal(zoomed.masks[0], plain.masks[0])
