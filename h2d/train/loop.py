@@ -26,11 +26,13 @@ from h2d.manifests.files import write_bytes, write_json
 from h2d.manifests.store import Manifest
 from h2d.registry import resolve
 from h2d.train import STAGES
+from h2d.train.cache import Cache
 from h2d.train.checkpoints import load_optimizer, load_state, load_weights, newest, save_checkpoint
 from h2d.train.config import UNTOUCHED, TrainConfig
 from h2d.train.loading import Share, fixed_batch, on_device, step_batches
 from h2d.train.memory import Need, check_memory, count
 from h2d.train.optimizer import Average, build_optimizer, check_optimizer, rate_at
+from h2d.train.parts import use_plain_attention
 from h2d.train.report import write_report
 from h2d.train.rows import Division, divide
 from h2d.train.stage import Batch, Losses, Networks, TrainingStage
@@ -183,6 +185,8 @@ class _Run:
         if speed.channels_last:
             networks.trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             networks.frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._device.type == "cpu":
+            use_plain_attention(networks)
         for network in networks.trained.values():
             enable = getattr(network, "enable_gradient_checkpointing", None)
             if speed.gradient_checkpointing and callable(enable):
@@ -242,6 +246,16 @@ class _Run:
         return Outcome(out=config.out, step=step, model=model, interrupted=interrupted and step < config.steps)
 
     def _batches(self) -> Iterator[Batch]:
+        config = self._config
+        if config.speed.cache_latents:
+            encode = getattr(self._stage, "encode", None)
+            with self._accelerator.autocast():
+                cache = Cache(
+                    self._plan.division.training,
+                    self._examples,
+                    lambda batch: encode(self._networks, on_device(batch, self._device)) if encode else {},
+                )
+            return cache.batches(self._share.plan(self._plan.first_step, config.steps), seed=config.seed)
         return step_batches(
             self._plan.division.training,
             self._examples,
@@ -258,7 +272,7 @@ class _Run:
         torch.manual_seed(hash((self._config.seed, step)) % 2**31)
         sums: dict[str, Tensor] = {}
         for group in self._optimizer.param_groups:
-            group["lr"] = rate_at(step, self._config.optimizer)
+            group["lr"] = rate_at(step, self._config.optimizer, num_steps=self._config.steps)
         for _ in range(self._share.accumulation):
             batch = on_device(next(batches), self._device)
             with self._accelerator.accumulate(self._module):

@@ -191,9 +191,7 @@ def _hand_rows(note: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
         points = {key: _unlisted(crop[key]) for key in ("keypoints_left", "keypoints_right")}
         picture = {"bytes": data, "path": f"{name.replace('/', '_')}.jpg"}
         told = {"gesture": note["row"]["gesture"], "caption": note["row"]["caption"]}
-        rows.append(
-            {**crop, **points, **_names(note), **told, "id": name, "image_id": note["name"], "image": picture}
-        )
+        rows.append({**crop, **points, **_names(note), **told, "id": name, "image_id": note["name"], "image": picture})
     return rows
 
 
