@@ -73,7 +73,7 @@ class HandExamples:
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
         """Decode, augment, drop; the same count of random numbers whatever happens."""
-        return self.varied(self.fixed(row, random if training else None), random, training=training)
+        return self.varied(self.fixed(row, random.spawn(1)[0] if training else None), random, training=training)
 
     def fixed(self, row: Row, colours: np.random.Generator | None) -> Example:
         """What stays the same of a row; colours shifted if a generator is given."""

@@ -39,6 +39,8 @@ class VaeOptions:
     """How often a window is laid around a hand."""
     edge_weight: float = 1.0
     """Of the difference between neighbouring pixels, without which small decoders blur."""
+    colour_weight: float = 1.0
+    """Of the difference between means of 8 x 8 pixels, which the eye sees first and a mean over pixels last."""
     moment_weight: float = 0.05
 
 
@@ -113,9 +115,15 @@ class VaeStage:
         pixels = functional.l1_loss(rebuilt, picture, reduction="none").mean(dim=(1, 2, 3))
         edges = sum((rebuilt.diff(dim=axis) - picture.diff(dim=axis)).abs().mean(dim=(1, 2, 3)) for axis in (2, 3))
         assert isinstance(edges, Tensor)
+        colours = functional.avg_pool2d(rebuilt - picture, 8).abs().mean()
         moments = _moment_error(means)
-        total = pixels.mean() + self._options.edge_weight * edges.mean() + self._options.moment_weight * moments
-        parts = {"pixels": pixels.mean(), "edges": edges.mean(), "moments": moments}
+        total = (
+            pixels.mean()
+            + self._options.edge_weight * edges.mean()
+            + self._options.colour_weight * colours
+            + self._options.moment_weight * moments
+        )
+        parts = {"pixels": pixels.mean(), "edges": edges.mean(), "colours": colours, "moments": moments}
         return Losses(
             total=total,
             parts={name: part.detach() for name, part in parts.items()},

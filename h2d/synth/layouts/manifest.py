@@ -68,7 +68,7 @@ class ManifestLayout:
             background=self._background(index),
         )
         drawing = studio.render(scene)
-        name = hex_name(self.seed, index, 1)
+        name = self.name_of(index)
         path = f"{_DRAWN}/{index // 1000:05d}/{name}.jpg"
         encoded = encode_jpeg(drawing.picture)
         write_file(out / path, encoded)
@@ -107,6 +107,10 @@ class ManifestLayout:
                             writers[table].add(split, pa.Table.from_pylist(rows, schema=schema))
             finish(out, writers.values(), facts, pa.table({name: pa.array([], pa.string()) for name in _FINDINGS}))
         shutil.rmtree(out / _DRAWN, ignore_errors=True)
+
+    def name_of(self, index: int) -> str:
+        """The last part of a picture's id."""
+        return hex_name(self.seed, index, 1)
 
     def _background(self, index: int) -> BackgroundKind | None:
         if self.flavour == "all":
