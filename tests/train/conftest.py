@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "manifests"))
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("manifests", "synth")]
 from manifest_builder import build_manifest
 
 
