@@ -81,8 +81,9 @@ def save_base(folder: Path, parts: Mapping[str, Any]) -> None:
         kind = {"safe_serialization": True} if name in ("unet", "vae", "text_encoder") else {}
         part.save_pretrained(folder / name, **kind)
     classes = {name: [type(part).__module__.split(".")[0], type(part).__name__] for name, part in parts.items()}
-    index = {"_class_name": "StableDiffusionPipeline", **classes, "safety_checker": None, "feature_extractor": None}
-    (folder / "model_index.json").write_text(json.dumps({**index, "requires_safety_checker": False}, indent=2))
+    absent = {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
+    index = {"_class_name": "StableDiffusionPipeline", **classes, **absent}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
 @torch.no_grad()
