@@ -34,8 +34,8 @@ def tokenizer_folder(file: Path) -> Path:
     folder = file.parent / "tokenizer"
     if not (folder / "vocab.json").is_file():
         raise UserError(
-            f"{file}: a single file does not carry CLIP's words: put the folder tokenizer (vocab.json, merges.txt) of any "
-            f"Stable Diffusion 1.x in diffusers' format beside it, as {folder}"
+            f"{file}: a single file does not carry CLIP's words: put the folder tokenizer (vocab.json, merges.txt) "
+            f"of any Stable Diffusion 1.x in diffusers' format beside it, as {folder}"
         )
     return folder
 
