@@ -7,25 +7,23 @@ limit are left out, with every limb that they end. Axis legend: h height, w widt
 import colorsys
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from h2d.errors import UserError
 from h2d.pose.layouts import FACE, HAND_BONES, HANDS
 from h2d.pose.openpose_layouts import body_18
 from h2d.pose.points import LEAST_CONFIDENCE
 from h2d.pose.pose import Pose
 
 Style: TypeAlias = Literal["v1.1", "v1.0", "humansd"]
-"""`v1.1`: ControlNet 1.1 and controlnet_aux. `v1.0`: the first ControlNet and T2I-Adapter, limbs laid over joints."""
+"""`v1.1`: ControlNet 1.1 and controlnet_aux. `v1.0`: the first ControlNet and T2I-Adapter, limbs laid over joints.
+`humansd`: COCO's 17 points, as HumanSD takes them."""
 
-STYLES: Final[dict[str, str]] = {
-    "v1.1": "ControlNet 1.1, controlnet_aux, ComfyUI: joints over limbs; hands and faces",
-    "v1.0": "the first ControlNet, T2I-Adapter: limbs blended over joints; hands and faces",
-    "humansd": "HumanSD: COCO's 17 points; neither hands nor faces",
-}
+STYLES: Final[tuple[Style, ...]] = get_args(Style)
 
 Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
 People: TypeAlias = Float32[np.ndarray, "p 133 3"]
@@ -52,6 +50,14 @@ _HAND_JOINT: Final[Colour] = (0, 0, 255)
 _FACE_DOT: Final[Colour] = (255, 255, 255)
 _FACE_RADIUS: Final = 3
 _HUMANSD_WIDTH: Final = 10
+
+
+def read_style(name: str) -> Style:
+    """The style of that name; raises `UserError` with the choices for another."""
+    for style in STYLES:
+        if style == name:
+            return style
+    raise UserError(f"unknown style {name!r} of skeletons: choose one of {', '.join(STYLES)}")
 
 
 def draw_pose(pose: Pose, *, style: Style = "v1.1", hands: bool = True, face: bool = True) -> Picture:

@@ -75,9 +75,14 @@ def format_pose(pose: Pose, *, dialect: str = "webui") -> Any:
     `webui` and `comfyui` say of a point that it is there or not: those that no skeleton shows are not. `openpose` keeps
     confidences, and has no canvas.
     """
-    if dialect not in DIALECTS:
-        raise UserError(f"unknown dialect {dialect!r} of pose files: choose one of {', '.join(DIALECTS)}")
+    check_dialect(dialect)
     return DIALECTS[dialect](pose)
+
+
+def check_dialect(name: str) -> None:
+    """Raise `UserError` with the choices for a name that is no dialect's."""
+    if name not in DIALECTS:
+        raise UserError(f"unknown dialect {name!r} of pose files: choose one of {', '.join(DIALECTS)}")
 
 
 def _webui(pose: Pose) -> dict[str, Any]:

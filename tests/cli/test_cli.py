@@ -14,7 +14,7 @@ def test_help_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("verb", ["prepare", "status", "synth", "train", "manifest", "models", "doctor"])
+@pytest.mark.parametrize("verb", ["prepare", "status", "synth", "train", "manifest", "models", "pose", "doctor"])
 def test_help_shows_the_verbs_that_work(verb):
     done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
     assert verb in done.stdout
