@@ -16,7 +16,7 @@ from h2d.images import fit_long_side
 from h2d.pose.layouts import BODY_BONES, FACE, HAND_BONES, HANDS, HIPS, SHOULDERS
 from h2d.pose.points import extent_xywh, moved, present
 
-_SURE, _PROBABLE, _NEAR = 0.10, 0.30, 0.75
+_SURE, _PROBABLE, _NEAR = 0.09, 0.17, 0.6
 """How far from the skeleton is surely, probably and possibly the person, in widths of the shoulders. Our choice."""
 _TRUNK: Final = (SHOULDERS["left"], SHOULDERS["right"], HIPS["right"], HIPS["left"])
 
