@@ -78,7 +78,7 @@ def stats(folder: Folder, json: Json = False) -> None:
 def show(
     folder: Folder,
     name: Annotated[str, typer.Argument(metavar="ID", help="The picture's id, or an ending of it that no other has.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Where to write.  [default: <ID>.png]")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Where to write. Default: ID.png.")] = None,
     mask_steps: Annotated[
         bool, typer.Option("--mask-steps", help="The paper's figure 3 instead: mask, dilated mask, difference.")
     ] = False,
@@ -109,9 +109,9 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="The new folder.")],
     table: Annotated[
-        str | None, typer.Option(help="images or hands, as far as the form holds it.  [default: the form's own]")
+        str | None, typer.Option(help="images or hands, as far as the form holds it. Default: the form's own.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="This split alone.  [default: all]")] = None,
+    split: Annotated[str | None, typer.Option(help="This split alone. Default: all.")] = None,
     json: Json = False,
 ) -> None:
     """Write a manifest in the form of another program."""

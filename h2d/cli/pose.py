@@ -33,7 +33,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 def extract(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture of a person.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="POSE.json", help="Where to write.  [default: <PHOTO>.pose.json]")
+        Path | None, typer.Option(metavar="POSE.json", help="Where to write. Default: PHOTO.pose.json here.")
     ] = None,
     draw: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Also draw the pose over the photograph.")
@@ -77,7 +77,9 @@ def extract(
 @app.command()
 def draw(
     file: PoseFile,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Where to write.  [default: <POSE>.png]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Where to write. Default: POSE.png here.")
+    ] = None,
     style: Annotated[
         str, typer.Option(help="v1.1 (ControlNet 1.1), v1.0 (first ControlNet, T2I-Adapter), humansd.")
     ] = ("v1.1"),

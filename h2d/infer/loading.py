@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 RUNS: Final = (("hand", "outpaint"), ("tiny_hand", "tiny_outpaint"))
 """Where training writes by default: at full size, and tiny."""
 
+KINDS: Final = ("hand", "outpaint", "pipeline")
+"""Of what `Models` names."""
+
 _SHARED: Final = ("sigma_px", "wrist")
 """Options of the hand's training that sampling must repeat."""
 
@@ -25,8 +28,15 @@ class Models:
     hand: Path | None = None
     outpaint: Path | None = None
     pipeline: Path | None = None
+    base: str | None = None
+    """What stage 2 stands on, by name or path, where it is not what training says."""
     about: str = ""
     """One line for a person, where they were not named."""
+
+    def as_record(self) -> dict[str, str]:
+        """What was named, for a picture's record."""
+        named = {"hand": self.hand, "outpaint": self.outpaint, "pipeline": self.pipeline, "base": self.base}
+        return {name: str(value) for name, value in named.items() if value is not None}
 
 
 def default_models(runs: Path = Path("runs")) -> Models:
@@ -67,7 +77,7 @@ def load_models(models: Models, **options: Any) -> "TwoStagePipeline":
         return load_pipeline(models.pipeline, **options)
     assert models.hand is not None
     assert models.outpaint is not None
-    return TwoStagePipeline.from_checkpoints(hand=models.hand, outpaint=models.outpaint, **options)
+    return TwoStagePipeline.from_checkpoints(hand=models.hand, outpaint=models.outpaint, base=models.base, **options)
 
 
 def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
