@@ -3,18 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, UInt8
 
 from h2d.annotate.people.base import PeopleSegmenter
 from h2d.eval.looks.base import Seen
 from h2d.manifests.rle import encode_rle
 from h2d.manifests.schema import RLE
-
-FILL = 0
-"""Level of removed pixels: black. The paper does not state it."""
-
 
 class ForegroundLook:
     """The person's mask, at the list's size."""
@@ -46,10 +40,3 @@ class ForegroundLook:
         """A mask for each picture; empty where nobody is found."""
         masks = self._segmenter.segment([one.picture for one in seen], [one.person for one in seen])
         return [{"mask": encode_rle(mask), "mask_px": int(mask.sum())} for mask in masks]
-
-
-def without_background(
-    picture: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture with everything outside the mask at `FILL`."""
-    return np.where(mask[..., None], picture, np.uint8(FILL))
