@@ -30,12 +30,13 @@ class FeaturesLook:
         self.name = _PREFIX + region
         self.needs: tuple[str, ...] = ("mask",) if region == "foreground" else ()
         self.needs_gpu = device.startswith("cuda")
-        self._resize, self._weights, self._device, self._fill = resize, weights, device, fill
+        self.fill = fill
+        self._resize, self._weights, self._device = resize, weights, device
         self._network: Inception | None = None
 
     def identity(self) -> Mapping[str, Any]:
         """The network, its weights, the resize mode and the width; of a foreground also what fills the rest."""
-        region = {"fill": self._fill} if self.region == "foreground" else {}
+        region = {"fill": self.fill} if self.region == "foreground" else {}
         return {**self._opened().identity, "resize": self._resize, "width": self.width, **region}
 
     def setup(self) -> None:
@@ -52,7 +53,7 @@ class FeaturesLook:
         if self.region == "foreground":
             masks = [one.mask for one in seen]
             pictures = [
-                foreground(picture, mask, fill=self._fill)
+                foreground(picture, mask, fill=self.fill)
                 for picture, mask in zip(pictures, masks, strict=True)
                 if mask is not None
             ]

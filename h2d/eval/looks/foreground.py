@@ -10,6 +10,7 @@ from h2d.eval.looks.base import Seen
 from h2d.manifests.rle import encode_rle
 from h2d.manifests.schema import RLE
 
+
 class ForegroundLook:
     """The person's mask, at the list's size."""
 
