@@ -43,10 +43,12 @@ class Subject:
 
     @property
     def name(self) -> str:
+        """Of the method."""
         return str(self.made["name"])
 
     @property
     def is_real(self) -> bool:
+        """Whether these are the real pictures."""
         return self.name == REAL
 
 
@@ -58,6 +60,7 @@ def truth_of(pictures: PictureList) -> PoseSet:
 def summarise(
     subjects: Sequence[Subject], pictures: PictureList, missing: Mapping[str, str], choices: MeasureConfig
 ) -> Results:
+    """The results of a run; `missing` says what was not measured at all, and why."""
     groups = _groups(pictures)
     methods = [subject for subject in subjects if not subject.is_real]
     reference = next((one for one in methods if one.name == "two-stage"), methods[0] if methods else None)
@@ -172,7 +175,7 @@ def _per_picture_of(measure: Measure) -> np.ndarray:
 
 
 def per_picture_table(subjects: Sequence[Subject], pictures: PictureList) -> pa.Table:
-    """One row a picture and method: what each picture's own numbers are."""
+    """One row a picture and method, with the picture's own numbers."""
     tables = []
     for subject in subjects:
         columns: dict[str, Any] = {
