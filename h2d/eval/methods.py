@@ -130,8 +130,11 @@ class TwoStage:
 
         bases = {"base": self._options.base, "hand_base": self._options.hand_base}
         models = self._models()
-        options = {} if models.pipeline else {name: value for name, value in bases.items() if value}
-        self._pipe = load_models(models, torch_dtype=getattr(torch, self._dtype_name()), **options)
+        options: dict[str, Any] = {} if models.pipeline else {key: value for key, value in bases.items() if value}
+        name = self._dtype_name()
+        if name != "float32":
+            options["torch_dtype"] = getattr(torch, name)
+        self._pipe = load_models(models, **options)
         self._pipe.to(device_of(self._options.device))
         self._pipe.set_progress_bar_config(disable=True)
 

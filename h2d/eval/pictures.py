@@ -111,10 +111,10 @@ def copy_real(pictures: PictureList, folder: PictureFolder, watch: Watch, *, man
     missing = set(folder.lacking(pictures.entries))
     source = Manifest(manifest or location(pictures.facts["manifest"])) if missing else None
     folder.claim({"name": REAL, "list_sha256": pictures.sha256, "identity": {"from": "manifest"}})
+    if source is None:
+        return not watch.should_stop()
     watch.started("real", len(pictures), len(pictures) - len(missing))
     try:
-        if source is None:
-            return True
         if manifest_hash(source) != pictures.facts["manifest_sha256"]:
             raise UserError(
                 f"{source.root}: not the manifest that the list was drawn from, or changed since: draw the list again,"

@@ -82,10 +82,10 @@ def do_all(
 
     With one worker and no address everything happens here, without Ray. Raises what the work raises.
     """
+    if not shards:
+        return not watch.should_stop()
     watch.started(name, num_done + sum(map(len, shards)), num_done)
     try:
-        if not shards:
-            return True
         if workers == 1 and address is None:
             return _here(work, shards, watch)
         return _on_ray(work, shards, watch, workers, address)

@@ -56,7 +56,7 @@ def draw_list(manifest: Manifest, *, split: str, count: int, seed: int, size: in
     by_gesture: dict[str, list[_Row]] = {}
     for row in sorted(rows, key=lambda row: _drawn(seed, row.id)):
         by_gesture.setdefault(row.gesture, []).append(row)
-    shares = quotas({gesture: len(found) for gesture, found in by_gesture.items()}, count)
+    shares = quotas({gesture: len(found) for gesture, found in by_gesture.items()}, count, seed=seed)
     chosen = [row for gesture, share in shares.items() for row in by_gesture[gesture][:share]]
     chosen.sort(key=lambda row: _drawn(seed, row.id))
     values = _values_of(manifest, split, [row.place for row in chosen])
@@ -81,14 +81,14 @@ def draw_list(manifest: Manifest, *, split: str, count: int, seed: int, size: in
     return PictureList(entries=entries, facts=facts)
 
 
-def quotas(counts: Mapping[str, int], total: int) -> dict[str, int]:
-    """`total` shared out in proportion to `counts` by largest remainder; equal remainders go by name."""
+def quotas(counts: Mapping[str, int], total: int, *, seed: int) -> dict[str, int]:
+    """`total` shared out in proportion to `counts` by largest remainder; among equal remainders the seed draws."""
     whole = sum(counts.values())
     assert total <= whole, (total, whole)
     exact = {name: total * count for name, count in sorted(counts.items())}
     shares = {name: value // whole for name, value in exact.items()}
     rest = total - sum(shares.values())
-    for name in sorted(exact, key=lambda name: (-(exact[name] % whole), name))[:rest]:
+    for name in sorted(exact, key=lambda name: (-(exact[name] % whole), _drawn(seed, name)))[:rest]:
         shares[name] += 1
     return shares
 

@@ -86,6 +86,7 @@ def page(results: Results, pictures: PictureList, out: Path, tables: Mapping[str
         warnings=warnings(results),
         published=CONVENTIONS,
         charts=[drawn for column in main.columns if (drawn := dots(column, results.methods, colours))],
+        legend=[(method.title, colours[method.name]) for method in results.methods],
         curves=[
             one
             for title, which in (("All points", "all"), ("Points of the hands", "hands"))

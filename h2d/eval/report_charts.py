@@ -137,7 +137,8 @@ def _axis(low: float, high: float) -> tuple[float, float, float]:
     rough = span / 3
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999))
-    return float(np.floor(low / step - 0.05) * step), float(np.ceil(high / step + 0.05) * step), step
+    first, last = float(np.floor(low / step + 1e-9) * step), float(np.ceil(high / step - 1e-9) * step)
+    return first, max(last, first + step), step
 
 
 def _at(value: float, low: float, high: float) -> float:

@@ -26,7 +26,7 @@ from h2d.pose.points import moved, present
 ASKED_COLOUR: Final = (56, 189, 248)
 FOUND_COLOUR: Final = (251, 146, 60)
 _INK: Final = (15, 18, 28)
-SIDE_PX: Final = 420
+SIDE_PX: Final = 320
 _SHIFT: Final = 4
 
 
@@ -46,6 +46,8 @@ class Gallery:
     """A method's best and worst pictures."""
 
     title: str
+    is_ordered: bool
+    """False where no hand was found as it was asked for, so that none is better than another."""
     best: tuple[Shown, ...]
     worst: tuple[Shown, ...]
 
@@ -55,6 +57,7 @@ def galleries(methods: tuple[MethodResult, ...], pictures: PictureList, out: Pat
     return [
         Gallery(
             title=method.title,
+            is_ordered=bool(method.measures["oks_hands"].value),
             best=tuple(_shown(method, pictures.entries[number], out) for number in method.best),
             worst=tuple(_shown(method, pictures.entries[number], out) for number in method.worst),
         )
@@ -67,7 +70,8 @@ def _shown(method: MethodResult, entry: Entry, out: Path) -> Shown:
     folder = PictureFolder(path=out / "methods" / method.name)
     picture, _ = folder.read(entry)
     found = found_in(folder, entry, str(method.measures["dap"].conventions["found_fingerprint"]))
-    drawn = beside([_plain(PictureFolder(path=out / REAL).read(entry)[0]), draw_both(picture, entry, found)])
+    real, _ = PictureFolder(path=out / REAL).read(entry)
+    drawn = beside([_plain(real), _plain(picture), draw_both(picture, entry, found)])
     data = base64.b64encode(encode_jpeg(drawn, quality=82)).decode("ascii")
     return Shown(
         name=entry.id,

@@ -41,6 +41,11 @@ class Cell:
     reason: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def hint(self) -> str:
+        """Why there is no number, and what must be known of it."""
+        return "; ".join(filter(None, (self.reason, *self.notes)))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
@@ -111,7 +116,7 @@ def _quality_columns(results: Results, region: str) -> list[Column]:
         for name, heading in (("fid", "FID"), ("kid", "KID"))
         for short in [next((one for one in sorted(shorts) if one.startswith(f"{name}_")), f"{name}{region}")]
     ]
-    for name, heading in (("random_features_frechet", "random-features distance"),):
+    for name, heading in (("random_features_frechet", "random features"),):
         columns += [
             Column(short=short, published=None, heading=heading + tail, decimals=2, higher_is_better=False)
             for short in sorted(shorts)
@@ -138,13 +143,13 @@ def _table(
 
 
 def _best(column: Column, methods: Sequence[MethodResult]) -> float | None:
-    """Of at least two methods; the real pictures are no method."""
+    """Of at least two methods that are not all alike; the real pictures are no method."""
     values = [
         measured.value
         for method in methods
         if not method.is_real and (measured := method.measures.get(column.short)) and measured.value is not None
     ]
-    if len(values) < 2:
+    if len({round(value, column.decimals) for value in values}) < 2:
         return None
     return max(values) if column.higher_is_better else min(values)
 
