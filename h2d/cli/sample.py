@@ -10,13 +10,18 @@ from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
     from h2d.infer.loading import Models
-    from h2d.infer.session import Made, Request, Session
+    from h2d.infer.options import SampleOptions
+    from h2d.infer.requests import Request
+    from h2d.infer.session import Made, Session
+
+
+_OUT = Path("samples")
 
 
 def sample(
     pose: Annotated[Path | None, typer.Option(help="OpenPose JSON: see h2d pose.", show_default=False)] = None,
     prompt: Annotated[str | None, typer.Option(help="What the picture shows.", show_default=False)] = None,
-    out: Annotated[Path, typer.Option(help="A folder, or a file ending in .png.")] = Path("samples"),
+    out: Annotated[Path, typer.Option(help="A folder, or a file ending in .png.")] = _OUT,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Pictures, of seeds counted up.")] = 1,
     grid: Annotated[bool, typer.Option("--grid", help="Also all of them as one picture.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: a random one, which is told.")] = None,
@@ -34,6 +39,11 @@ def sample(
     like: Annotated[
         Path | None, typer.Option(help="A picture of h2d: make it again; other options vary it.", show_default=False)
     ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(help='JSONL, a line a picture: {"prompt": ..., "pose": "file.json"}.', show_default=False),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures at once. Default: 4 on CUDA, else 1.")] = None,
     hand: Annotated[Path | None, typer.Option(help="Run or checkpoint of h2d train hand.", show_default=False)] = None,
     outpaint: Annotated[Path | None, typer.Option(help="The same of outpaint.", show_default=False)] = None,
     base: Annotated[
@@ -58,17 +68,32 @@ def sample(
         **_size(size),
     }
     models = _models(hand, outpaint, base, pipeline, like)
-    request = _request(pose, prompt, n, seed, like, flags, config, overrides or [])
+    request = None if batch else _request(pose, prompt, n, seed, like, flags, config, overrides or [])
     if models.about and not as_json:
         console.print(models.about, soft_wrap=True, highlight=False)
 
+    from h2d.cli.sample_batch import sample_batch
     from h2d.cli.sample_progress import SampleProgress
     from h2d.infer.session import Session
 
     session = Session(models, device=device, precision=_precision(precision))
+    at_once = batch_size or (4 if session.device.type == "cuda" else 1)
+    if request is None:
+        assert batch is not None
+        folder = out if out != _OUT else out / batch.stem
+        options = _options(flags, config, overrides or [])
+        sample_batch(session, batch, folder, options=options, seed=seed or 0, batch_size=at_once, as_json=as_json)
+        return
     remarks = _compared(session, like, named=hand or pipeline) if request.only is not None else []
+    items = request.items()
+    at_once = len(items) if request.only is not None else at_once  # what is made again is made as it was
     with SampleProgress(quiet=as_json) as progress:
-        made = session.sample(request, on_step=progress.step)
+        made = [
+            one
+            for start in range(0, len(items), at_once)
+            for one in session.sample(items[start : start + at_once], request.options, on_step=progress.step)
+            if request.only in (None, one.record["seed"])
+        ]
     paths = _write(made, out, grid=grid, intermediates=save_intermediates)
     if as_json:
         print_json({"pictures": [{"path": path, "seed": one.record["seed"], "notes": list(one.notes)}
@@ -87,11 +112,9 @@ def _request(
     config: Path | None,
     overrides: list[str],
 ) -> "Request":
-    from h2d.config import load_config
     from h2d.errors import UserError
-    from h2d.infer.options import SampleOptions
     from h2d.infer.provenance import read_record
-    from h2d.infer.session import Request, request_of, varied
+    from h2d.infer.requests import Request, request_of, varied
     from h2d.pose.openpose_json import read_pose
 
     if prompt is not None and not prompt.strip():
@@ -99,14 +122,22 @@ def _request(
     given = read_pose(pose) if pose else None
     if like is not None:
         request = request_of(read_record(like), str(like))
-        options = {name: value for name, value in flags.items() if value is not None}
+        given_flags = {name: value for name, value in flags.items() if value is not None}
         seeds = None if seed is None and num == 1 else _seeds(request.only if seed is None else seed, num)
-        return varied(request, prompt=prompt, pose=given, seeds=seeds, options=options)
+        return varied(request, prompt=prompt, pose=given, seeds=seeds, options=given_flags)
     if given is None or prompt is None:
         missing = "--pose" if given is None else "--prompt"
         raise UserError(f'{missing} is missing: h2d sample --pose pose.json --prompt "a person waves"')
+    options = _options(flags, config, overrides)
+    return Request(prompt=prompt, pose=given, seeds=_seeds(seed, num), options=options)
+
+
+def _options(flags: dict[str, Any], config: Path | None, overrides: list[str]) -> "SampleOptions":
+    from h2d.config import load_config
+    from h2d.infer.options import SampleOptions
+
     chosen: SampleOptions = load_config(SampleOptions, flags, file=config, overrides=overrides)
-    return Request(prompt=prompt, pose=given, seeds=_seeds(seed, num), options=chosen)
+    return chosen
 
 
 def _seeds(seed: int | None, num: int) -> tuple[int, ...]:
@@ -171,9 +202,9 @@ def _compared(session: "Session", like: Path | None, *, named: Path | None) -> l
 
 def _write(made: "list[Made]", out: Path, *, grid: bool, intermediates: bool) -> list[Path]:
     from h2d.infer.intermediates import save_intermediates
+    from h2d.infer.picture_files import file_stem, unused
+    from h2d.infer.picture_files import grid as joined
     from h2d.infer.provenance import write_png
-    from h2d.infer.session import file_stem, unused
-    from h2d.infer.session import grid as joined
 
     named = out.suffix.lower() == ".png"
     folder = out.parent if named else out

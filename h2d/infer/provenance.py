@@ -95,6 +95,16 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def peek_record(path: Path) -> dict[str, Any] | None:
+    """The record of a picture without decoding it; None where there is none that can be read."""
+    try:
+        with Image.open(path) as opened:
+            record = json.loads(opened.info[KEY])
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+        return None
+    return record if isinstance(record, dict) and record.get("version") == VERSION else None
+
+
 def differing(record: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
     """The networks that are not those of then."""
     return [name for name in sorted({*record, *now}) if record.get(name) != now.get(name)]

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from h2d.cli import app
 from h2d.errors import UserError
+from h2d.infer.picture_files import file_stem, grid, unused
 from h2d.infer.provenance import read_record, write_png
-from h2d.infer.session import file_stem, grid, unused
 from h2d.pose.openpose_json import write_pose
 
 FEW = ("--steps", "3", "--set", "hand_attempts=1")
