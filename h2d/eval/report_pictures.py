@@ -1,6 +1,6 @@
 """The pictures of a report: those that fit their pose best and worst, with both skeletons drawn.
 
-Axis legend: h w picture size, n points.
+Axis legend: h w picture size, h2 w2 the report's.
 """
 
 import base64
@@ -91,7 +91,7 @@ def found_in(folder: PictureFolder, entry: Entry, fingerprint: str) -> Float32[n
 
 def draw_both(
     picture: UInt8[np.ndarray, "h w 3"], entry: Entry, found: Float32[np.ndarray, "133 3"]
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "h2 w2 3"]:
     """The picture at the report's size with the skeleton asked for, and over it the one that was found."""
     drawn, scale = _plain(picture), SIDE_PX / entry.size
     drawn = draw_skeleton(drawn, moved(entry.pose.people[0], scale=scale), ASKED_COLOUR, width=3.4)
@@ -127,7 +127,7 @@ def beside(pictures: list[UInt8[np.ndarray, "h w 3"]], *, gap_px: int = 6) -> UI
     return np.asarray(np.concatenate(parts, axis=1), np.uint8)
 
 
-def _plain(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def _plain(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
     return resize(picture, (SIDE_PX, SIDE_PX))
 
 
