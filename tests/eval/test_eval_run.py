@@ -118,9 +118,7 @@ def test_every_pictures_own_numbers_are_written(measured, picture_list):
 def test_results_come_back_from_their_file(measured):
     out, results = measured
     assert read_results(out) == read_results(out / "results.json")
-    assert read_results(out).methods[1].measures == {
-        short: one for short, one in json_round(results.methods[1].measures).items()
-    }
+    assert read_results(out).methods[1].measures == json_round(results.methods[1].measures)
 
 
 def json_round(measures):
