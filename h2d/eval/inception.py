@@ -105,7 +105,7 @@ class Inception(nn.Module):
         return scaled
 
     @torch.inference_mode()
-    def features(self, pictures: Iterable[UInt8[np.ndarray, "h w 3"]], *, batch_size: int = 32) -> PictureFeatures:
+    def features(self, pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]], *, batch_size: int = 32) -> PictureFeatures:
         """Features of pictures of any sizes, RGB 0..255, read as they are needed.
 
         Raises `UserError` where there are no pictures.
@@ -175,8 +175,8 @@ def _check_widths(widths: Sequence[int]) -> None:
 
 
 def _batches(
-    pictures: Iterable[UInt8[np.ndarray, "h w 3"]], batch_size: int
-) -> Iterator[list[UInt8[np.ndarray, "h w 3"]]]:
+    pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]], batch_size: int
+) -> Iterator[list[UInt8[np.ndarray, "_ _ 3"]]]:
     rest = iter(pictures)
     while batch := list(islice(rest, batch_size)):
         yield batch

@@ -70,11 +70,16 @@ def load_tokenizer(base: Path) -> Any:
     return CLIPTokenizer.from_pretrained(_text_part(base, "tokenizer"))
 
 
-def load_scheduler(base: Path) -> Any:
-    """The noise levels of the checkpoint as a DDPM scheduler; those of Stable Diffusion where it states none."""
-    from diffusers import DDPMScheduler
+def load_scheduler(base: Path, *, as_is: bool = False) -> Any:
+    """The noise levels of the checkpoint as a DDPM scheduler; those of Stable Diffusion where it states none.
+
+    `as_is` gives the checkpoint's own DDIM scheduler, with the spacing of its steps.
+    """
+    from diffusers import DDIMScheduler, DDPMScheduler
 
     if (base / "scheduler" / "scheduler_config.json").is_file():
+        if as_is:
+            return DDIMScheduler.from_pretrained(base / "scheduler")
         return DDPMScheduler.from_pretrained(base / "scheduler")
     return DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
 

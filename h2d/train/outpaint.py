@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ from h2d.train.parts import (
     decode_latents,
     encode_latents,
     encode_text,
+    latents_of,
     sample_ddim,
     shrink_mask,
 )
@@ -59,6 +60,8 @@ class OutpaintOptions:
     loss_norm: LossNorm = "masked_mean"
     skeleton: Style = "v1.1"
     dilation_px: int = DEFAULT_DILATION
+    keep: Literal["hands", "nothing"] = "hands"
+    """`nothing` trains an ordinary ControlNet on whole pictures, the single-stage method of the comparison."""
     min_mask_px: int = 2500
     """People whose hands are smaller are left out (IV-B); pixels of the working picture."""
 
@@ -77,24 +80,33 @@ class OutpaintExamples:
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
         """Decode, cut, draw the skeleton; the same count of random numbers whatever happens."""
-        noise = draw_noise(random, size_px=self.size_px)
-        caption_dropped = random.uniform() < self.options.caption_dropout
+        return self.varied(self.fixed(row, random.spawn(1)[0] if training else None), random, training=training)
+
+    def fixed(self, row: Row, colours: np.random.Generator | None) -> Example:
+        """What stays the same of a row; colours shifted if a generator is given."""
         picture = decode_rgb(row["image"])
         left, top, side = square_around(row["body"], (picture.shape[0], picture.shape[1]))
         window = slice(top, top + side), slice(left, left + side)
         square = resize(np.ascontiguousarray(picture[window]), (self.size_px, self.size_px))
-        if training:
-            square = shift_colours(square, random)
+        if colours is not None:
+            square = shift_colours(square, colours)
         mask = dilate(_hands_mask(row)[window], self.options.dilation_px)
         points = moved(row["body"], scale=self.size_px / side, shift=(-left, -top))
         skeleton = draw_skeleton(points, (self.size_px, self.size_px), style=self.options.skeleton)
+        kept = shrink_mask(mask, self.size_px) & (self.options.keep == "hands")
         return {
             "image": to_model_range(square),
-            "mask": torch.from_numpy(shrink_mask(mask, self.size_px)[None].astype(np.float32)),
+            "mask": torch.from_numpy(kept[None].astype(np.float32)),
             "skeleton": torch.from_numpy(skeleton.transpose(2, 0, 1).astype(np.float32) / np.float32(255)),
-            "tokens": caption_tokens(self.tokenizer, None if training and caption_dropped else row["caption"]),
-            **noise,
+            "tokens": caption_tokens(self.tokenizer, row["caption"]),
         }
+
+    def varied(self, example: Example, random: np.random.Generator, *, training: bool) -> Example:
+        """Noise, and the caption dropped."""
+        noise = draw_noise(random, size_px=self.size_px)
+        if random.uniform() < self.options.caption_dropout and training:
+            example = {**example, "tokens": caption_tokens(self.tokenizer, None)}
+        return {**example, **noise}
 
 
 class OutpaintStage:
@@ -154,11 +166,20 @@ class OutpaintStage:
             scheduler=load_scheduler(self._base),
         )
 
+    def encode(self, networks: Networks, example: Batch) -> dict[str, Tensor]:
+        """Latents of pictures and canvases instead of pixels, for the cache."""
+        canvas = canvas_of(example["image"], example["mask"], fill=self._options.canvas_fill)
+        vae = networks.frozen["vae"]
+        return {"latents": latents_of(vae, example["image"]), "canvas_latents": latents_of(vae, canvas)}
+
     def loss(self, networks: Networks, batch: Batch) -> Losses:
         """The square error outside the mask, of latents blended as in equation (11)."""
         vae, scheduler, steps = networks.frozen["vae"], networks.scheduler, batch["timesteps"]
-        latents = encode_latents(vae, batch["image"], batch["posterior_noise"])
-        canvas = self._canvas_latents(networks, batch)
+        if "latents" in batch.tensors:
+            latents, canvas = batch["latents"], batch["canvas_latents"]
+        else:
+            latents = encode_latents(vae, batch["image"], batch["posterior_noise"])
+            canvas = self._canvas_latents(networks, batch)
         kept = kept_cells(batch["mask"])
         noisy = blend(
             kept,

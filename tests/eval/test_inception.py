@@ -122,6 +122,11 @@ def test_what_is_no_inception_is_one_line(tmp_path, weights):
     torch.save({"conv1.weight": torch.zeros(3)}, other)
     with pytest.raises(UserError, match=r"not the InceptionV3 of FID: 25 of 25 tensors .* first Conv2d_1a_3x3"):
         load_inception(other, (192,))
+    state = random_inception((64,)).state_dict()
+    state["Conv2d_2a_3x3.conv.weight"] = torch.zeros(32, 32, 1, 1)
+    torch.save(state, other)
+    with pytest.raises(UserError, match=r"1 of 15 tensors .* first Conv2d_2a_3x3.conv.weight"):
+        load_inception(other, (64,))
     listed = tmp_path / "list.pth"
     torch.save([torch.zeros(3)], listed)
     with pytest.raises(UserError, match="holds list instead of a plain state dict"):
