@@ -14,6 +14,7 @@ from h2d.eval.looks.base import Look, look_at
 from h2d.eval.looks.features import FeaturesLook
 from h2d.eval.looks.foreground import ForegroundLook
 from h2d.eval.looks.pose import PoseLook
+from h2d.eval.looks.text import PictureLook, PromptLook
 from h2d.eval.options import LookConfig
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import PictureFolder
@@ -23,6 +24,7 @@ from h2d.registry import resolve
 
 INCEPTION: Final = "inception-v3-fid"
 SAM: Final = "sam-vit-h"
+CLIP: Final = "clip-vit-base-patch16"
 NONE: Final = "none"
 
 
@@ -33,13 +35,15 @@ class Looks:
     pose: PoseLook
     foreground: ForegroundLook | None
     features: tuple[FeaturesLook, ...]
+    clip: PictureLook | None
+    prompts: PromptLook | None
     missing: dict[str, str]
     """What is not measured, and why: shown where its numbers would stand."""
 
-    @property
-    def all(self) -> tuple[Look, ...]:
-        """In the order in which they need each other."""
-        return (self.pose, *((self.foreground,) if self.foreground else ()), *self.features)
+    def of(self, *, real: bool) -> tuple[Look, ...]:
+        """In the order in which they need each other; prompts are read beside the real pictures."""
+        prompts = self.prompts if real else None
+        return tuple(look for look in (self.pose, self.foreground, *self.features, self.clip, prompts) if look)
 
 
 def choose_looks(choices: LookConfig) -> Looks:
@@ -56,10 +60,19 @@ def choose_looks(choices: LookConfig) -> Looks:
         missing["foreground"] = "no background was removed: --segmenter none"
     if note:
         missing["features"] = note
+    clip = _clip_folder(choices.text)
+    if clip is None:
+        missing["text"] = (
+            "no agreement with the prompts was measured: text none"
+            if choices.text == NONE
+            else f"CLIP's weights are not on this machine: get them: h2d models fetch {CLIP}"
+        )
     return Looks(
         pose=PoseLook(detector, enlarged_px=choices.enlarged_px),
         foreground=segmenter,
         features=features,
+        clip=None if clip is None else PictureLook(clip, device=device),
+        prompts=None if clip is None else PromptLook(clip, device=device),
         missing=missing,
     )
 
@@ -71,6 +84,7 @@ def take_looks(
     watch: Watch,
     *,
     about: str,
+    real: bool = False,
     workers: int = 1,
     address: str | None = None,
 ) -> dict[str, pa.Table] | None:
@@ -79,7 +93,7 @@ def take_looks(
     What is on disk already is not looked at again.
     """
     tables: dict[str, pa.Table] = {}
-    for look in looks.all:
+    for look in looks.of(real=real):
         given = {"points": tables.get(looks.pose.name), "mask": tables.get(ForegroundLook.name)}
         table = look_at(
             look, pictures, folder, watch, about=about,
@@ -122,3 +136,12 @@ def _features(choices: LookConfig, device: str, *, foreground: bool) -> tuple[tu
         for region in (("whole", "foreground") if foreground else ("whole",))
     )
     return looks, note
+
+
+def _clip_folder(name: str) -> Path | None:
+    """Where CLIP lies; raises `UserError` where the one that was asked for is not there."""
+    if name == NONE:
+        return None
+    if name == "auto":
+        return weights.find(CLIP)
+    return weights.locate(name) if name in weights.WEIGHTS else Path(name)

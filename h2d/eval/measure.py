@@ -16,6 +16,7 @@ from h2d.eval.image_quality import quality_measures
 from h2d.eval.looking import Looks, choose_looks, take_looks
 from h2d.eval.looks.base import fingerprint
 from h2d.eval.looks.features import FeaturesLook
+from h2d.eval.looks.text import PictureLook, PromptLook, embeddings_of, prompts_of
 from h2d.eval.measured import Measures
 from h2d.eval.options import MeasureConfig
 from h2d.eval.picture_list import PictureList
@@ -25,6 +26,7 @@ from h2d.eval.pose_accuracy import pose_measures
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Results
 from h2d.eval.summary import Subject, per_picture_table, summarise, truth_of
+from h2d.eval.text_alignment import alignment_measures
 from h2d.manifests.files import write_parquet
 from h2d.manifests.store import points_array
 from h2d.pose.points import present
@@ -55,14 +57,15 @@ def measure_run(
         if made["list_sha256"] != pictures.sha256:
             raise UserError(f"{folder.path}: made for another list (sha256 {made['list_sha256'][:12]}): make it again")
         about = str(made["name"])
-        tables = take_looks(looks, pictures, folder, watch, about=about, workers=workers, address=address)
+        real = about == REAL
+        tables = take_looks(looks, pictures, folder, watch, about=about, real=real, workers=workers, address=address)
         if tables is None:
             return None
         subjects.append(Subject(folder=folder, made=made, tables=tables))
-    real = subjects[0]
+    reference = subjects[0]
     for subject in subjects:
         subject.found = _found(subject.tables["pose"], pictures)
-        subject.measures = _measures(subject, real, pictures, looks, choices)
+        subject.measures = _measures(subject, reference, pictures, looks, choices)
     results = summarise(subjects, pictures, looks.missing, choices)
     write_parquet(out / PER_PICTURE_FILE, per_picture_table(subjects, pictures))
     results.write(out)
@@ -97,6 +100,14 @@ def _measures(subject: Subject, real: Subject, pictures: PictureList, looks: Loo
         short: replace(measure, conventions={**measure.conventions, **by})
         for short, measure in pose_measures(truth_of(pictures), subject.found, choices.pose).items()
     }
+    if looks.clip is not None:
+        prompts = prompts_of(real.tables[PromptLook.name])
+        pictures_seen = embeddings_of(subject.tables[PictureLook.name])
+        aligned = alignment_measures(pictures_seen, prompts, model=looks.clip.model)
+        measures |= {
+            short: replace(measure, conventions={**measure.conventions, "picture_px": pictures.size})
+            for short, measure in aligned.items()
+        }
     if not subject.is_real:
         for look in looks.features:
             measures |= _quality(look, subject, real, pictures, looks, choices)

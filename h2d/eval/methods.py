@@ -113,13 +113,14 @@ class TwoStage:
 
     def identity(self) -> Mapping[str, Any]:
         """Both checkpoints, their bases, and every option of sampling."""
+        sample = as_plain(self._sample())
         return {
             "method": "two-stage",
             "weights": {name: weights_print(folder) for name, folder in self._folders().items()},
             "base": self._options.base,
             "hand_base": self._options.hand_base,
             "dtype": self._dtype_name(),
-            "sample": as_plain(self._sample()),
+            "sample": sample,
         }
 
     def setup(self) -> None:

@@ -27,8 +27,9 @@ class LookConfig:
     """Of the features; the paper's."""
     resize: Literal["tensorflow", "antialias"] = "tensorflow"
     """To Inception's 299 pixels; `tensorflow` is what torchmetrics did when the paper was written."""
-    text: str = "clip-vit-base-patch16"
-    """What compares pictures with prompts, by name or folder; none: nothing."""
+    text: str = "auto"
+    """The CLIP that compares pictures with prompts, by name or folder; none. auto: clip-vit-base-patch16 if its weights
+    are there."""
     device: str = "auto"
 
 

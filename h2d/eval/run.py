@@ -14,9 +14,10 @@ from typing import Final
 
 from h2d.errors import UserError
 from h2d.eval.generate import make_pictures, method_folder
-from h2d.eval.given import Match, take_folder
+from h2d.eval.given import Match, matched_files, take_folder
+from h2d.eval.looking import choose_looks
 from h2d.eval.measure import measure_run
-from h2d.eval.methods import METHODS, MethodOptions
+from h2d.eval.methods import METHODS, MethodOptions, make_method
 from h2d.eval.options import MeasureConfig
 from h2d.eval.picture_list import PictureList, read_list
 from h2d.eval.pictures import MADE_FILE, REAL, PictureFolder, copy_real
@@ -24,7 +25,6 @@ from h2d.eval.placing import Watch
 from h2d.eval.report import write_reports
 from h2d.eval.results import Results
 from h2d.manifests.io import Location
-from h2d.registry import check_name
 
 LIST_FILE: Final = "list.jsonl"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
@@ -53,7 +53,8 @@ def evaluate_methods(
 ) -> Results | None:
     """Make the pictures of the named methods, measure every method of the run, write the report; None when stopped."""
     for name in names:
-        check_name(METHODS, name, kind="method")
+        make_method(name, options).identity()  # raises before anything is written
+    choose_looks(choices.look)
     _open(pictures, out)
     for name in names if fresh else ():
         shutil.rmtree(method_folder(out, name).path, ignore_errors=True)
@@ -85,6 +86,8 @@ def evaluate_folder(
         raise UserError(f"--name {title!r}: give a name of letters, digits and dashes, other than {REAL}")
     if name in METHODS:
         raise UserError(f"--name {title!r}: that is one of our own methods: give another name")
+    matched_files(source, pictures, match)
+    choose_looks(choices.look)
     _open(pictures, out)
     folder = method_folder(out, name)
     if fresh:
