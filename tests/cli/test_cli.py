@@ -15,7 +15,7 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "verb", ["prepare", "status", "synth", "train", "sample", "manifest", "models", "pose", "doctor"]
+    "verb", ["prepare", "status", "synth", "train", "sample", "manifest", "models", "pose", "evaluate", "doctor"]
 )
 def test_help_shows_the_verbs_that_work(verb):
     done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
