@@ -32,6 +32,9 @@ def sample(
     scheduler: Annotated[str | None, typer.Option(help="ddim (default), dpm++, unipc, euler.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How much the prompt is followed. Default: 7.5.")] = None,
     blend: Annotated[str | None, typer.Option(help="expanding (default), naive, bbox.")] = None,
+    zoom_hands: Annotated[
+        bool, typer.Option("--zoom-hands", help="Outpaint around small hands once more, enlarged.")
+    ] = False,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT. Default: the pose's shape.")] = None,
     save_intermediates: Annotated[
         bool, typer.Option("--save-intermediates", help="Every step as a picture, and one sheet of all.")
@@ -65,6 +68,7 @@ def sample(
         "guidance_scale": guidance,
         "blend": blend,
         "negative_prompt": negative,
+        "zoom_hands": zoom_hands or None,
         **_size(size),
     }
     models = _models(hand, outpaint, base, pipeline, like)

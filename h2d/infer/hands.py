@@ -5,7 +5,7 @@ Axis legend: s crop size.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -13,8 +13,13 @@ from jaxtyping import Bool, Float32, UInt8
 from h2d.annotate.crops import Crop
 from h2d.annotate.masks.cleanup import MaskRules, clean_mask, problem_of, recall
 from h2d.infer.canvas import HandPicture
-from h2d.infer.framing import HandCrop
+from h2d.infer.framing import HandCrop, crops_of, hand_crops
+from h2d.infer.jobs import Job
+from h2d.infer.options import SampleOptions
 from h2d.pose.layouts import Side
+
+HAND: Final = 1
+"""Tells the noise of stage 1 from that of stage 2, of one seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +73,25 @@ class Hand:
     def as_picture(self) -> HandPicture:
         """For the canvas."""
         return HandPicture(crop=self.crop, picture=self.picture, mask=self.mask)
+
+
+def hand_requests(
+    jobs: Sequence[Job], notes: Sequence[list[str]], size_px: int, options: SampleOptions
+) -> tuple[list[HandRequest], list[int]]:
+    """The crops of all pictures, and which picture each is of; adds to each picture's notes."""
+    requests: list[HandRequest] = []
+    owners: list[int] = []
+    for number, (job, said) in enumerate(zip(jobs, notes, strict=True)):
+        places, remarks = hand_crops(job.framed, crops_of(size_px), zoomed=options.zoom_hands)
+        said += remarks
+        if not places:
+            said.append("no hands in the pose: made by the ControlNet alone")
+        prompt = job.prompt if options.hand_prompt is None else options.hand_prompt
+        requests += [
+            HandRequest(place=place, prompt=prompt, seed=(job.seed, HAND, index)) for index, place in enumerate(places)
+        ]
+        owners += [number] * len(places)
+    return requests, owners
 
 
 def make_hands(

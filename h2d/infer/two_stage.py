@@ -16,11 +16,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from h2d.annotate.crops import CropConfig
 from h2d.infer.canvas import compose, paste
-from h2d.infer.framing import hand_crops
-from h2d.infer.hands import Hand, HandRequest, make_hands
-from h2d.infer.jobs import Job, make_jobs, seeds_of
+from h2d.infer.hands import Hand, hand_requests, make_hands
+from h2d.infer.jobs import Job, armed, make_jobs, seeds_of
 from h2d.infer.latents import decode
 from h2d.infer.loop import Predict, denoise
 from h2d.infer.makers import DEFAULT_MAKER, MAKERS
@@ -29,6 +27,7 @@ from h2d.infer.outpaint import outpaint, prepare
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
 from h2d.infer.text import cut_note, encode_prompts
+from h2d.infer.zoom import zoom_hands
 from h2d.models.conditioning import SIGMA_PX
 from h2d.models.mask_head import LATENT_SCALE
 from h2d.pose.draw import draw_pose
@@ -38,9 +37,6 @@ from h2d.registry import resolve
 Stage: TypeAlias = Literal["hand", "body"]
 StepCallback: TypeAlias = Callable[..., dict[str, Any]]
 """As diffusers': from the pipeline, the step, its timestep and {"latents", "stage"} to what replaces the latents."""
-
-_HAND = 1
-"""Tells the noise of stage 1 from that of stage 2, of one seed."""
 
 
 class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # type: ignore[misc]
@@ -129,6 +125,8 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
         self._interrupt, self._callback = False, callback_on_step_end
         notes = [[note for note in [cut_note(self.tokenizer, job.prompt)] if note] for job in jobs]
+        if chosen.add_arms:
+            jobs = [armed(job, said) for job, said in zip(jobs, notes, strict=True)]
         hands = self._make_hands(jobs, chosen, notes)
         canvases = [
             compose([hand.as_picture() for hand in made], job.framed.size_hw, fill=self.config.canvas_fill)
@@ -137,6 +135,8 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         skeletons = [draw_pose(job.framed, style=self.config.skeleton) for job in jobs]
         inputs = prepare(self, jobs, canvases, skeletons, chosen, latents)
         decoded = decode(self.vae, outpaint(self, inputs, chosen))
+        if chosen.zoom_hands:
+            decoded = zoom_hands(self, jobs, hands, decoded, chosen)
         pictures = [
             paste(picture, canvas, how=chosen.paste, feather_px=chosen.feather_px)
             for picture, canvas in zip(decoded, canvases, strict=True)
@@ -191,11 +191,12 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         predict: Predict,
         *,
         put_back: Callable[[int, Tensor], Tensor] = lambda step, latents: latents,
+        first_step: int = 0,
         eta: float,
         generators: Sequence[torch.Generator],
     ) -> Float[Tensor, "b 4 l k"]:
         """The loop, with the caller's callback and the progress bar."""
-        with self.progress_bar(total=len(scheduler.timesteps)) as bar:
+        with self.progress_bar(total=len(scheduler.timesteps) - first_step) as bar:
 
             def after_step(step: int, timestep: Tensor, state: Tensor) -> Tensor:
                 state = put_back(step, state)
@@ -209,6 +210,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
                 latents,
                 predict,
                 after_step=after_step,
+                first_step=first_step,
                 interrupted=lambda: self._interrupt,
                 eta=eta,
                 generators=generators,
@@ -237,24 +239,14 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
 
     def _make_hands(self, jobs: Sequence[Job], options: SampleOptions, notes: list[list[str]]) -> list[list[Hand]]:
         """All hands of all pictures in one pass, sorted back to their pictures."""
-        requests: list[HandRequest] = []
-        owners: list[int] = []
-        for number, job in enumerate(jobs):
-            places, remarks = hand_crops(job.framed, CropConfig(size=self.config.hand_size_px))
-            notes[number] += remarks
-            if not places:
-                notes[number].append("no hands in the pose: made by the ControlNet alone")
-            for index, place in enumerate(places):
-                prompt = job.prompt if options.hand_prompt is None else options.hand_prompt
-                requests.append(HandRequest(place=place, prompt=prompt, seed=(job.seed, _HAND, index)))
-                owners.append(number)
-        if not requests:
-            return [[] for _ in jobs]
-        maker = resolve(MAKERS, DEFAULT_MAKER, kind="maker of hands")(self, options)
-        made = make_hands(maker, requests, threshold=options.mask_threshold, attempts=options.hand_attempts)
+        requests, owners = hand_requests(jobs, notes, self.config.hand_size_px, options)
+        made: list[Hand] = []
+        if requests:
+            maker = resolve(MAKERS, DEFAULT_MAKER, kind="maker of hands")(self, options)
+            made = make_hands(maker, requests, threshold=options.mask_threshold, attempts=options.hand_attempts)
+        sorted_back: list[list[Hand]] = [[] for _ in jobs]
         for owner, hand in zip(owners, made, strict=True):
+            sorted_back[owner].append(hand)
             if hand.problem:
                 notes[owner].append(f"{hand.problem}, after {hand.attempts} attempts")
-        return [
-            [hand for owner, hand in zip(owners, made, strict=True) if owner == number] for number in range(len(jobs))
-        ]
+        return sorted_back

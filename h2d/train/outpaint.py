@@ -20,7 +20,15 @@ from h2d.errors import UserError
 from h2d.images import decode_rgb, resize
 from h2d.manifests.masks import DEFAULT_DILATION, dilate
 from h2d.manifests.rle import decode_rle
-from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import (
+    check_base,
+    check_parts,
+    load_scheduler,
+    load_text_encoder,
+    load_tokenizer,
+    load_unet,
+    load_vae,
+)
 from h2d.models.checkpoint import write_facts
 from h2d.models.diffusion import LossNorm, add_noise, blend, outside_loss, target
 from h2d.models.outpainter import (
@@ -159,7 +167,7 @@ class OutpaintStage:
 
     def check(self) -> None:
         """Find the base and the ControlNet."""
-        check_base(self._base)
+        check_parts(self._base)
         check_base(base_folder(self._copied, in_channels=4) if self._copied else self._controlnet)
 
     def examples(self) -> OutpaintExamples:

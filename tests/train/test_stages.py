@@ -120,21 +120,3 @@ def test_usable_rows():
 def test_square_follows_the_person():
     points = np.ones((133, 3), np.float32) * (190, 30, 1)
     assert square_around(points.astype(np.float32), (100, 200)) == (100, 0, 100)
-
-
-@pytest.mark.slow
-def test_the_network_learns_eight_hands():
-    """A short run on one batch: the loss falls, and masks become those of the poses."""
-    stage = HandStage(HandOptions(base="tiny", mask_channels=(16, 8, 8)), size_px=SIZE)
-    networks = stage.build(seed=0)
-    networks.frozen.requires_grad_(False)
-    batch = batch_of(stage, [hand_row(number) for number in range(8)])
-    optimizer = torch.optim.AdamW(networks.trained.parameters(), lr=2e-3)
-    history = []
-    for _ in range(60):
-        losses = stage.loss(networks, batch)
-        optimizer.zero_grad()
-        losses.total.backward()
-        optimizer.step()
-        history.append(float(losses.total.detach()))
-    assert history[-1] < history[0] / 3, history
