@@ -163,7 +163,7 @@ def measure(source: str, root: Path, sample: int | None) -> None:
         "peak_mb": peak_mb,
         "idle_mb": before_mb,
     }
-    assert not listing.findings, listing.num_findings
+    assert not listing.num_findings, listing.num_findings
     print(json.dumps(row))
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -63,19 +63,41 @@ def write_json(path: Location, value: Any) -> None:
 
 def write_parquet(path: Location, table: pa.Table) -> None:
     """Write a table atomically; encoded pictures uncompressed and without a dictionary, the rest zstd."""
-    leaves = _leaf_columns(table.schema)
-    options = {
-        "row_group_size": ROWS_PER_GROUP,
-        "compression": {leaf: "NONE" if leaf.endswith(".bytes") else "ZSTD" for leaf in leaves},
-        "use_dictionary": [leaf for leaf in leaves if not leaf.endswith(".bytes")],
-    }
+    write_parquet_blocks(path, table.schema, [table])
+
+
+def write_parquet_blocks(
+    path: Location, schema: pa.Schema, blocks: Iterable[pa.Table], *, rows_per_group: int = ROWS_PER_GROUP
+) -> None:
+    """As `write_parquet`, from tables of any size that come one after another; a store gets them in one request."""
     if isinstance(path, Path):
         with written_whole(path) as temporary:
-            pq.write_table(table, temporary, **options)
+            _write_blocks(temporary, schema, blocks, rows_per_group)
         return
     buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, **options)
+    _write_blocks(buffer, schema, blocks, rows_per_group)
     path.write_bytes(buffer.getvalue())
+
+
+def _write_blocks(target: Any, schema: pa.Schema, blocks: Iterable[pa.Table], rows_per_group: int) -> None:
+    leaves = _leaf_columns(schema)
+    writer = pq.ParquetWriter(
+        target,
+        schema,
+        compression={leaf: "NONE" if leaf.endswith(".bytes") else "ZSTD" for leaf in leaves},
+        use_dictionary=[leaf for leaf in leaves if not leaf.endswith(".bytes")],
+    )
+    waiting: list[pa.Table] = []
+    with writer:
+        for block in blocks:
+            waiting.append(block)
+            num_rows = sum(map(len, waiting))
+            if num_rows >= rows_per_group:
+                rows, whole = pa.concat_tables(waiting), num_rows - num_rows % rows_per_group
+                writer.write_table(rows.slice(0, whole), row_group_size=rows_per_group)
+                waiting = [rows.slice(whole)] if whole < num_rows else []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=rows_per_group)
 
 
 def read_facts(path: Location) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def frames_in(folder: Path) -> dict[int, tuple[str, int]]:
     return {
         int(stem): (entry.name, entry.stat().st_size)
         for entry in visible_entries(str(folder))
-        if (stem := picture_stem(entry.name)) and stem.isdecimal() and kind_of(entry) == "file"
+        if (stem := picture_stem(entry.name)) and stem.isdecimal() and len(stem) < 10 and kind_of(entry) == "file"
     }
 
 
