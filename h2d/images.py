@@ -7,6 +7,7 @@ Axis legend: h height, w width.
 
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,19 @@ from PIL import Image
 
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused rather than risking the machine's memory."""
+
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: stored.transpose(1, 0, 2)[:, ::-1],
+    7: lambda stored: stored.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda stored: stored.transpose(1, 0, 2)[::-1],
+}
+"""What brings the pixels of each EXIF orientation upright."""
 
 
 class DecodeError(ValueError):
@@ -61,6 +75,28 @@ def _refuse_size(height: int, width: int) -> None:
 def load_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Decode a picture file; raises `DecodeError` or `OSError`."""
     return decode_rgb(path.read_bytes())
+
+
+def load_upright_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode a photograph as viewers show it, its EXIF rotation applied; raises `DecodeError` or `OSError`.
+
+    For what a user hands over; datasets' labels are in stored pixels (`load_rgb`).
+    """
+    data = path.read_bytes()
+    picture = decode_rgb(data)
+    upright = _UPRIGHT.get(_orientation(data))
+    return picture if upright is None else np.ascontiguousarray(upright(picture))
+
+
+def _orientation(data: bytes) -> int:
+    """EXIF's number, 1 where the picture states none that can be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as header:
+                return int(header.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001  # as in `refuse_bomb`: a picture that OpenCV has read is one, whatever its header
+        return 1
 
 
 def encode_jpeg(picture: UInt8[np.ndarray, "h w 3"], *, quality: int = 95) -> bytes:

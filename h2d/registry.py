@@ -9,7 +9,12 @@ from h2d.errors import UserError
 
 def resolve(table: Mapping[str, str], name: str, *, kind: str) -> Any:
     """Return the object that `name` stands for; an unknown name raises `UserError` with the choices."""
-    if name not in table:
-        raise UserError(f"unknown {kind} {name!r}: choose one of {', '.join(sorted(table))}")
+    check_name(table, name, kind=kind)
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def check_name(table: Mapping[str, str], name: str, *, kind: str) -> None:
+    """Raise `UserError` with the choices when the table has no such name; imports nothing."""
+    if name not in table:
+        raise UserError(f"unknown {kind} {name!r}: choose one of {', '.join(sorted(table))}")

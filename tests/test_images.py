@@ -2,8 +2,18 @@
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
-from h2d.images import DecodeError, decode_rgb, encode_jpeg, encode_png, fit_long_side, load_rgb, resize
+from h2d.images import (
+    DecodeError,
+    decode_rgb,
+    encode_jpeg,
+    encode_png,
+    fit_long_side,
+    load_rgb,
+    load_upright_rgb,
+    resize,
+)
 
 
 @pytest.fixture
@@ -56,3 +66,23 @@ def test_fitting_keeps_the_shape_and_never_enlarges(size, fitted):
 def test_resizing_to_the_same_size_is_free(picture):
     assert resize(picture, (48, 64)) is picture
     assert resize(picture, (24, 32)).shape == (24, 32, 3)
+
+
+@pytest.mark.parametrize("orientation", [None, *range(10)])
+def test_photographs_come_upright_as_viewers_show_them_and_datasets_as_stored(picture, orientation, tmp_path):
+    file = tmp_path / "photo.png"
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.fromarray(picture).save(file, exif=exif)
+    with Image.open(file) as stored:
+        shown = np.asarray(ImageOps.exif_transpose(stored))
+    np.testing.assert_array_equal(load_upright_rgb(file), shown)
+    np.testing.assert_array_equal(load_rgb(file), picture)
+
+
+def test_a_damaged_exif_header_turns_nothing(picture, tmp_path):
+    file = tmp_path / "photo.jpg"
+    whole = encode_jpeg(picture)
+    file.write_bytes(whole[:2] + b"\xff\xe1\x00\x10Exif\0\0MM\0*\xff\xff\xff\xff" + whole[2:])
+    np.testing.assert_array_equal(load_upright_rgb(file), decode_rgb(whole))

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from h2d.cli import doctor, manifest, models, prepare, status, synth, train
+from h2d.cli import doctor, manifest, models, pose, prepare, status, synth, train
 from h2d.cli.console import errors
 from h2d.errors import JobError, UserError
 
@@ -21,6 +21,7 @@ app.command(name="synth")(synth.synth)
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.command(name="train")(train.train)
+app.add_typer(pose.app, name="pose")
 app.command(name="doctor")(doctor.doctor)
 
 

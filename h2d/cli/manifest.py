@@ -9,7 +9,7 @@ import typer
 
 from h2d.cli.console import console
 from h2d.cli.folders import read_location
-from h2d.cli.output import print_json
+from h2d.cli.output import print_json, say, write_png
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def stats(folder: Folder, json: Json = False) -> None:
 def show(
     folder: Folder,
     name: Annotated[str, typer.Argument(metavar="ID", help="The picture's id, or an ending of it that no other has.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Where to write.  [default: <ID>.png]")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Where to write. Default: ID.png.")] = None,
     mask_steps: Annotated[
         bool, typer.Option("--mask-steps", help="The paper's figure 3 instead: mask, dilated mask, difference.")
     ] = False,
@@ -96,9 +96,7 @@ def show(
         why = f" ({', '.join(sorted(problems))})" if problems else ""
         raise UserError(f"{row['id']}: none of its {len(crops)} hand crops has a mask{why}: choose another picture")
     path = out or Path(f"{row['id'].replace('/', '_')}{'_mask_steps' if mask_steps else ''}.png")
-    if path.suffix.lower() != ".png":
-        raise UserError(f"--out {path}: give a name that ends with .png")
-    _write_png(path, draw_steps(crops) if mask_steps else draw_sheet(row, crops))
+    write_png(path, draw_steps(crops) if mask_steps else draw_sheet(row, crops))
     console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -111,9 +109,9 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="The new folder.")],
     table: Annotated[
-        str | None, typer.Option(help="images or hands, as far as the form holds it.  [default: the form's own]")
+        str | None, typer.Option(help="images or hands, as far as the form holds it. Default: the form's own.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="This split alone.  [default: all]")] = None,
+    split: Annotated[str | None, typer.Option(help="This split alone. Default: all.")] = None,
     json: Json = False,
 ) -> None:
     """Write a manifest in the form of another program."""
@@ -128,7 +126,7 @@ def export(
     if json:
         print_json({"out": out, "rows": rows})
         return
-    _say(f"{out}: " + ", ".join(f"{name} {count:,}" for name, count in rows.items()) + " rows")
+    say(f"{out}: " + ", ".join(f"{name} {count:,}" for name, count in rows.items()) + " rows")
 
 
 @app.command()
@@ -146,8 +144,8 @@ def merge(
     if json:
         print_json({"out": out, "counts": counts})
         return
-    _say(f"{out}: {counts['indexed']:,} pictures = {counts['images']:,} accepted + {counts['rejects']:,} left out")
-    _say(f"Next:  h2d manifest validate {out}")
+    say(f"{out}: {counts['indexed']:,} pictures = {counts['images']:,} accepted + {counts['rejects']:,} left out")
+    say(f"Next:  h2d manifest validate {out}")
 
 
 @app.command()
@@ -167,8 +165,8 @@ def split(
     if json:
         print_json({"out": out, "pictures": pictures})
         return
-    _say(f"{out}: " + ", ".join(f"{name} {count:,}" for name, count in pictures.items()) + " pictures")
-    _say(f"Next:  h2d manifest validate {out}")
+    say(f"{out}: " + ", ".join(f"{name} {count:,}" for name, count in pictures.items()) + " pictures")
+    say(f"Next:  h2d manifest validate {out}")
 
 
 @app.command()
@@ -186,9 +184,9 @@ def diff(first: Folder, second: Folder, json: Json = False) -> None:
         for one in found:
             _say_difference(one)
         if settings:
-            _say(f"made differently: {', '.join(settings)}")
+            say(f"made differently: {', '.join(settings)}")
         if not found:
-            _say("the same rows")
+            say("the same rows")
     if found:
         raise typer.Exit(1)
 
@@ -196,28 +194,13 @@ def diff(first: Folder, second: Folder, json: Json = False) -> None:
 def _say_difference(found: "TableDifference") -> None:
     for where, names in (("first", found.only_first), ("second", found.only_second)):
         if names:
-            _say(f"{found.table}: {len(names):,} only in the {where}: {_some(names)}")
+            say(f"{found.table}: {len(names):,} only in the {where}: {_some(names)}")
     for column, names in found.changed.items():
-        _say(f"{found.table}: {column} differs in {len(names):,}: {_some(names)}")
+        say(f"{found.table}: {column} differs in {len(names):,}: {_some(names)}")
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _write_png(path: Path, picture: Any) -> None:
-    from h2d.errors import UserError
-    from h2d.images import encode_png
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_png(picture))
-    except OSError as error:
-        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from None
 
 
 def _print_table(name: str, table: "pd.DataFrame") -> None:

@@ -11,7 +11,8 @@ from h2d.cli.output import print_json
 
 if TYPE_CHECKING:
     from h2d.train.config import TrainConfig
-    from h2d.train.loop import Outcome, Plan
+    from h2d.train.loop import Outcome
+    from h2d.train.plan import Plan
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "hand": {"data.manifests": ["manifests/hagrid"], "steps": 30_000, "out": "runs/hand"},
@@ -41,8 +42,8 @@ def train(
 
     Goes on from the last checkpoint in --out. Several processes: accelerate launch -m h2d train STAGE ...
     """
-    from h2d.train.loop import plan
     from h2d.train.loop import train as run
+    from h2d.train.plan import plan
 
     flags = {
         "data.manifests": [str(path) for path in manifest] if manifest else None,

@@ -21,6 +21,7 @@ HANDS: dict[Side, slice] = {"left": LEFT_HAND, "right": RIGHT_HAND}
 
 # Points of the body.
 NOSE = 0
+EYES: dict[Side, int] = {"left": 1, "right": 2}
 SHOULDERS: dict[Side, int] = {"left": 5, "right": 6}
 ELBOWS: dict[Side, int] = {"left": 7, "right": 8}
 WRISTS: dict[Side, int] = {"left": 9, "right": 10}

@@ -4,12 +4,15 @@ A pixel's centre is at +0.5, so a point at the far corner of a picture is (width
 Axis legend: n points.
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from h2d.pose.layouts import NUM_HAND_POINTS
+
+LEAST_CONFIDENCE: Final = 0.3
+"""Points below it are drawn in no skeleton: what OpenPose's detectors for ControlNet leave out too."""
 
 Points: TypeAlias = Float32[np.ndarray, "n 3"]
 

@@ -4,7 +4,6 @@ Workers see the files that this process sees. Ctrl-C ends them at once: what is 
 checkpoint.
 """
 
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ from h2d.config import as_plain, validate_config
 from h2d.errors import UserError
 from h2d.train.checkpoints import load_state, newest
 from h2d.train.config import TrainConfig
-from h2d.train.loop import LOG_FILE, Outcome, Watch, plan, train
+from h2d.train.loop import Outcome, train
+from h2d.train.plan import plan
+from h2d.train.step_log import Watch, read_log
 
 _POLL_S: Final = 0.5
 
@@ -93,7 +94,7 @@ def _followed(config: TrainConfig, watch: Watch, first_step: int) -> Iterator[No
     def follow() -> None:
         told = first_step
         while not done.wait(_POLL_S):
-            for record in _records(config.out / LOG_FILE):
+            for record in read_log(config.out):
                 if record["step"] > told:
                     told = record["step"]
                     watch.step_done(told, config.steps, record)
@@ -105,9 +106,3 @@ def _followed(config: TrainConfig, watch: Watch, first_step: int) -> Iterator[No
     finally:
         done.set()
         follower.join()
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]

@@ -14,7 +14,7 @@ def test_help_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("verb", ["prepare", "status", "synth", "train", "manifest", "models", "doctor"])
+@pytest.mark.parametrize("verb", ["prepare", "status", "synth", "train", "manifest", "models", "pose", "doctor"])
 def test_help_shows_the_verbs_that_work(verb):
     done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
     assert verb in done.stdout
@@ -24,6 +24,14 @@ def test_help_shows_the_verbs_that_work(verb):
 def test_help_shows_no_verb_that_does_not(verb):
     done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
     assert f" {verb} " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("pose", "extract"), ("pose", "draw"), ("manifest", "show"), ("manifest", "export")]
+)
+def test_help_tells_defaults_that_are_made_up(command):
+    done = subprocess.run([sys.executable, "-m", "h2d", *command, "--help"], capture_output=True, text=True, check=True)
+    assert "Default: " in done.stdout
 
 
 def test_an_unknown_folder_is_one_line_and_exit_code_2(tmp_path):

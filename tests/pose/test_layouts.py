@@ -4,6 +4,7 @@ from h2d.pose.layouts import (
     BODY,
     BODY_BONES,
     ELBOWS,
+    EYES,
     FACE,
     FACE468_TO_68,
     FEET,
@@ -41,7 +42,7 @@ def test_flipping_twice_is_the_identity_and_keeps_each_part():
 
 
 def test_flipping_swaps_the_named_sides():
-    for joint in (SHOULDERS, ELBOWS, WRISTS, HIPS):
+    for joint in (EYES, SHOULDERS, ELBOWS, WRISTS, HIPS):
         assert FLIP[joint["left"]] == joint["right"]
 
 

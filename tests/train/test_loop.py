@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import stand_in
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from stand_in import Silent, stand_in_config
 
@@ -16,7 +17,9 @@ from h2d.errors import JobError, UserError
 from h2d.manifests.store import Manifest
 from h2d.train.checkpoints import newest
 from h2d.train.loop import train
+from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.rows import divide
+from h2d.train.setting_up import place
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -101,3 +104,13 @@ def test_every_epoch_gives_every_row_once_and_no_subject_is_on_both_sides(small_
     held_out = {parts.validation.row_in_order(n)["id"] for n in range(len(parts.validation))}
     assert held_out
     assert not held_out & set(epochs[0])
+
+
+def test_gradient_checkpointing_reaches_every_network_that_gradients_pass(monkeypatch, tmp_path):
+    monkeypatch.setenv("H2D_MODELS", str(tmp_path))
+    stage = OutpaintStage(OutpaintOptions(base="tiny", controlnet="tiny"), size_px=64)
+    networks = stage.build(seed=0)
+    config = stand_in_config(tmp_path, tmp_path, speed={"gradient_checkpointing": True})
+    place(networks, config, Accelerator(cpu=True))
+    assert networks.trained["outpainter"].controlnet.is_gradient_checkpointing
+    assert networks.frozen["unet"].is_gradient_checkpointing

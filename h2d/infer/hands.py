@@ -1,0 +1,117 @@
+"""Stage 1: pictures and masks of all hands of a batch, checked against their keypoints, made anew where they fail.
+
+Axis legend: s crop size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from h2d.annotate.crops import Crop
+from h2d.annotate.masks.cleanup import MaskRules, clean_mask, problem_of, recall
+from h2d.infer.canvas import HandPicture
+from h2d.infer.framing import HandCrop
+from h2d.pose.layouts import Side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandRequest:
+    """One crop to be filled."""
+
+    place: HandCrop
+    prompt: str
+    seed: tuple[int, ...]
+    """The picture's seed and the crop's number; an attempt's number is added."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawnHand:
+    """What a maker gives: the crop's picture, and how much each pixel is hand."""
+
+    picture: UInt8[np.ndarray, "s s 3"]
+    mask: Float32[np.ndarray, "s s"]
+    """About 0..1; not clamped."""
+
+
+@runtime_checkable
+class HandMaker(Protocol):
+    """Makes pictures of hands: the trained generator, a ControlNet, a photograph."""
+
+    repeats: bool
+    """Whether another seed gives the same picture, so that trying again is idle."""
+
+    def draw(self, requests: Sequence[HandRequest], seeds: Sequence[tuple[int, ...]]) -> list[DrawnHand]:
+        """All crops in one pass, in order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hand:
+    """A finished crop: one hand, or both where they meet."""
+
+    person: int
+    crop: Crop
+    points: dict[Side, Float32[np.ndarray, "21 3"]]
+    """What it was made from, in pixels of the crop."""
+    picture: UInt8[np.ndarray, "s s 3"]
+    raw_mask: Float32[np.ndarray, "s s"]
+    mask: Bool[np.ndarray, "s s"]
+    """Thresholded and cleaned."""
+    fit: float
+    """The share of the keypoints that lie on the mask, 0..1; of the worse hand where there are two."""
+    problem: str | None
+    """Why the mask fails the check, after the last attempt."""
+    attempts: int
+
+    def as_picture(self) -> HandPicture:
+        """For the canvas."""
+        return HandPicture(crop=self.crop, picture=self.picture, mask=self.mask)
+
+
+def make_hands(
+    maker: HandMaker,
+    requests: Sequence[HandRequest],
+    *,
+    threshold: float = 0.5,
+    attempts: int = 2,
+    rules: MaskRules | None = None,
+) -> list[Hand]:
+    """Every request's best hand, in order: those that fail the check are drawn again together, from other seeds.
+
+    A hand that fails to the end is kept as its best attempt, with its `problem`.
+    """
+    best: dict[int, Hand] = {}
+    wanted = list(range(len(requests)))
+    for attempt in range(1 if maker.repeats else attempts):
+        if not wanted:
+            break
+        asked = [requests[number] for number in wanted]
+        drawn = maker.draw(asked, [(*request.seed, attempt) for request in asked])
+        for number, hand in zip(wanted, drawn, strict=True):
+            judged = judge(requests[number].place, hand, threshold, rules or MaskRules(), attempt + 1)
+            before = best.get(number, judged)
+            better = judged.problem is None or judged.fit > before.fit
+            best[number] = judged if better else replace(before, attempts=attempt + 1)
+        wanted = [number for number in wanted if best[number].problem is not None]
+    return [best[number] for number in range(len(requests))]
+
+
+def judge(place: HandCrop, drawn: DrawnHand, threshold: float, rules: MaskRules, attempts: int) -> Hand:
+    """Threshold the mask, tidy it hand by hand, and compare it with the keypoints."""
+    rough = drawn.mask >= threshold
+    cleaned = {side: clean_mask(rough, points, rules) for side, points in place.points.items()}
+    problems = {side: problem_of(cleaned[side], points, rules) for side, points in place.points.items()}
+    failed = [f"{side} hand: {problem}" for side, problem in problems.items() if problem]
+    return Hand(
+        person=place.person,
+        crop=place.crop,
+        points=place.points,
+        picture=drawn.picture,
+        raw_mask=drawn.mask,
+        mask=np.logical_or.reduce(list(cleaned.values())),
+        fit=min(recall(cleaned[side], points) for side, points in place.points.items()),
+        problem="; ".join(failed) or None,
+        attempts=attempts,
+    )

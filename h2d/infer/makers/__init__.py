@@ -1,0 +1,9 @@
+"""Makers of hands for stage 1, by name."""
+
+from typing import Final
+
+MAKERS: Final = {
+    "generator": "h2d.infer.makers.generator:GeneratorMaker",
+}
+
+DEFAULT_MAKER: Final = "generator"

@@ -1,0 +1,57 @@
+"""What a picture is made with besides prompt, pose and seed."""
+
+from dataclasses import field
+from typing import Any, Literal
+
+from h2d.config import config, validate_config
+from h2d.infer.blending import BLENDS, DEFAULT_BLEND
+from h2d.infer.blending.base import Blending
+from h2d.infer.schedulers import SCHEDULERS
+from h2d.registry import check_name, resolve
+
+
+@config
+class SampleOptions:
+    """The paper's where it states a value; names as in diffusers where it has them."""
+
+    scheduler: str | None = None
+    """ddim, dpm++, unipc or euler. None: those of the pipeline, which are DDIM unless they were changed."""
+    num_inference_steps: int | None = None
+    """Of either stage. None: 50 of DDIM, 20 of DPM-Solver++ and UniPC, 30 of Euler."""
+    guidance_scale: float = 7.5
+    """1 switches guidance off, and spares half of the time."""
+    hand_guidance_scale: float | None = None
+    """Of stage 1; None: the same."""
+    negative_prompt: str = ""
+    hand_prompt: str | None = None
+    """What stage 1 is told; None: the prompt."""
+    eta: float = 0.0
+    height: int | None = None
+    width: int | None = None
+    blend: str = DEFAULT_BLEND
+    blend_options: dict[str, Any] = field(default_factory=dict)
+    canvas_noise: Literal["matched", "clean"] = "matched"
+    """Whether the canvas is put back at the noise level of the state, or clean, as equation (11) could be read."""
+    paste: Literal["hard", "feather", "poisson", "off"] = "hard"
+    feather_px: float = 3.0
+    controlnet_conditioning_scale: float = 1.0
+    mask_threshold: float = 0.5
+    hand_attempts: int = 2
+    """A hand whose mask does not fit its keypoints is made anew from another seed, up to so many times in all."""
+
+    def __post_init__(self) -> None:
+        if self.scheduler is not None:
+            check_name(SCHEDULERS, self.scheduler, kind="scheduler")
+        check_name(BLENDS, self.blend, kind="blending")
+        for name, least in (("num_inference_steps", 1), ("hand_attempts", 1), ("guidance_scale", 1), ("eta", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if not 0 < self.mask_threshold < 1:
+            raise ValueError(f"mask_threshold must be between 0 and 1, got {self.mask_threshold}")
+
+    def blending(self) -> Blending:
+        """The strategy with its options; raises `UserError` on one that it does not have."""
+        kind: Any = resolve(BLENDS, self.blend, kind="blending")
+        made: Blending = validate_config(kind, self.blend_options, where="blend_options")
+        return made

@@ -1,0 +1,58 @@
+"""Schedulers by name, and the noise levels that they go through.
+
+Axis legend: n steps.
+"""
+
+import inspect
+from typing import Any, Final
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from h2d.registry import resolve
+
+SCHEDULERS: Final = {
+    "ddim": "diffusers:DDIMScheduler",
+    "dpm++": "diffusers:DPMSolverMultistepScheduler",
+    "unipc": "diffusers:UniPCMultistepScheduler",
+    "euler": "diffusers:EulerDiscreteScheduler",
+}
+
+DEFAULT_STEPS: Final = {"ddim": 50, "dpm++": 20, "unipc": 20, "euler": 30}
+"""The paper is silent; what the samplers are commonly used with."""
+
+
+def make_scheduler(name: str, noise_levels: Any) -> Any:
+    """The scheduler of a name, over the noise levels and the prediction type of another; raises `UserError`."""
+    kind = resolve(SCHEDULERS, name, kind="scheduler")
+    config = dict(noise_levels.config)
+    if name == "ddim":
+        # As Stable Diffusion's own checkpoints say of DDIM; a DDPM scheduler says nothing.
+        config.setdefault("set_alpha_to_one", False)
+    return kind.from_config(config)
+
+
+def name_of(scheduler: Any) -> str:
+    """The name of a scheduler's class, or the class itself where it has none in the table."""
+    kind = type(scheduler).__name__
+    return next((name for name, place in SCHEDULERS.items() if place.endswith(f":{kind}")), kind)
+
+
+def levels_after(scheduler: Any) -> tuple[Float64[Tensor, "n"], Float64[Tensor, "n"]]:
+    """How much of the picture and of the noise a state holds after each step; after the last it is clean.
+
+    Asked of the scheduler's own `add_noise`, so it holds for every parametrisation. To be called after
+    `set_timesteps` and before the first step: multistep schedulers answer by their own place after that.
+    """
+    timesteps = scheduler.timesteps.cpu()
+    one, zero = torch.ones(len(timesteps), 1, 1, 1), torch.zeros(len(timesteps), 1, 1, 1)
+    kept = scheduler.add_noise(one, zero, timesteps).flatten().double()
+    added = scheduler.add_noise(zero, one, timesteps).flatten().double()
+    return torch.cat((kept[1:], kept.new_ones(1))), torch.cat((added[1:], added.new_zeros(1)))
+
+
+def accepted(scheduler: Any, **options: Any) -> dict[str, Any]:
+    """Those of the options that the scheduler's `step` takes: not every one knows `eta`, or draws noise."""
+    names = inspect.signature(scheduler.step).parameters
+    return {name: value for name, value in options.items() if name in names}

@@ -1,0 +1,260 @@
+"""The two stages as one diffusers pipeline: hands first, then the body around them.
+
+`pipe(prompt, pose).images`; what lies between is in `.hands`, `.masks` and `.canvas`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from h2d.annotate.crops import CropConfig
+from h2d.infer.canvas import compose, paste
+from h2d.infer.framing import hand_crops
+from h2d.infer.hands import Hand, HandRequest, make_hands
+from h2d.infer.jobs import Job, make_jobs, seeds_of
+from h2d.infer.latents import decode
+from h2d.infer.loop import Predict, denoise
+from h2d.infer.makers import DEFAULT_MAKER, MAKERS
+from h2d.infer.options import SampleOptions
+from h2d.infer.outpaint import outpaint, prepare
+from h2d.infer.output import TwoStageOutput
+from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
+from h2d.infer.text import cut_note, encode_prompts
+from h2d.models.conditioning import SIGMA_PX
+from h2d.models.mask_head import LATENT_SCALE
+from h2d.pose.draw import draw_pose
+from h2d.pose.pose import Pose
+from h2d.registry import resolve
+
+Stage: TypeAlias = Literal["hand", "body"]
+StepCallback: TypeAlias = Callable[..., dict[str, Any]]
+"""As diffusers': from the pipeline, the step, its timestep and {"latents", "stage"} to what replaces the latents."""
+
+_HAND = 1
+"""Tells the noise of stage 1 from that of stage 2, of one seed."""
+
+
+class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # type: ignore[misc]
+    """Hand generator, canvas, body outpainter.
+
+    Components without `hand_` are stage 2's. `hand_vae` and `hand_text_encoder` are None where both stages share them.
+    """
+
+    model_cpu_offload_seq: ClassVar[str] = "text_encoder->hand_text_encoder->hand_unet->hand_vae->unet->vae"
+    _optional_components: ClassVar[list[str]] = ["hand_unet", "mask_head", "hand_vae", "hand_text_encoder"]
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+
+    def __init__(
+        self,
+        *,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        unet: Any,
+        controlnet: Any,
+        scheduler: Any,
+        hand_scheduler: Any,
+        hand_unet: Any = None,
+        mask_head: Any = None,
+        hand_vae: Any = None,
+        hand_text_encoder: Any = None,
+        hand_size_px: int = 512,
+        size_px: int = 512,
+        sigma_px: float = SIGMA_PX,
+        wrist: str = "all",
+        canvas_fill: str = "grey",
+        skeleton: str = "v1.1",
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            controlnet=controlnet,
+            scheduler=scheduler,
+            hand_scheduler=hand_scheduler,
+            hand_unet=hand_unet,
+            mask_head=mask_head,
+            hand_vae=hand_vae,
+            hand_text_encoder=hand_text_encoder,
+        )
+        self.register_to_config(
+            hand_size_px=hand_size_px,
+            size_px=size_px,
+            sigma_px=sigma_px,
+            wrist=wrist,
+            canvas_fill=canvas_fill,
+            skeleton=skeleton,
+        )
+        self._interrupt = False
+        self._callback: StepCallback | None = None
+
+    @classmethod
+    def from_checkpoints(cls, *, hand: Path, outpaint: Path, **options: Any) -> "TwoStagePipeline":
+        """Of two training checkpoints: `h2d.infer.loading.load_checkpoints`, which see."""
+        from h2d.infer.loading import load_checkpoints
+
+        return load_checkpoints(hand=hand, outpaint=outpaint, **options)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        pose: Pose | Sequence[Pose],
+        *,
+        seed: int | Sequence[int] | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_images_per_prompt: int = 1,
+        latents: Float[Tensor, "b 4 l k"] | None = None,
+        options: SampleOptions | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        **overrides: Any,
+    ) -> TwoStageOutput:
+        """Make pictures. `overrides` are fields of `SampleOptions`; `latents` are stage 2's first noise.
+
+        A picture depends on its own prompt, pose, seed and options, not on what else is in the batch, up to rounding in
+        batched arithmetic. Raises `UserError` on counts or sizes that do not go together.
+        """
+        chosen = replace(options or SampleOptions(), **overrides)
+        jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
+        self._interrupt, self._callback = False, callback_on_step_end
+        notes = [[note for note in [cut_note(self.tokenizer, job.prompt)] if note] for job in jobs]
+        hands = self._make_hands(jobs, chosen, notes)
+        canvases = [
+            compose([hand.as_picture() for hand in made], job.framed.size_hw, fill=self.config.canvas_fill)
+            for job, made in zip(jobs, hands, strict=True)
+        ]
+        skeletons = [draw_pose(job.framed, style=self.config.skeleton) for job in jobs]
+        inputs = prepare(self, jobs, canvases, skeletons, chosen, latents)
+        decoded = decode(self.vae, outpaint(self, inputs, chosen))
+        pictures = [
+            paste(picture, canvas, how=chosen.paste, feather_px=chosen.feather_px)
+            for picture, canvas in zip(decoded, canvases, strict=True)
+        ]
+        self.maybe_free_model_hooks()
+        return TwoStageOutput(
+            images=[Image.fromarray(picture) for picture in pictures],
+            hands=hands,
+            masks=[canvas.mask.astype(np.uint8) * 255 for canvas in canvases],
+            canvas=[canvas.picture for canvas in canvases],
+            skeletons=skeletons,
+            decoded=decoded,
+            step_masks=inputs.step_masks,
+            seeds=[job.seed for job in jobs],
+            notes=notes,
+        )
+
+    @property
+    def interrupt(self) -> bool:
+        """Set `pipe._interrupt = True` in a callback to end the loop that runs."""
+        return self._interrupt
+
+    def vae_of(self, stage: Stage) -> Any:
+        """The VAE that a stage was trained with."""
+        return self.hand_vae if stage == "hand" and self.hand_vae is not None else self.vae
+
+    def text_of(self, stage: Stage, prompts: Sequence[str], negative: str, scale: float) -> Float[Tensor, "b t d"]:
+        """Hidden states of the prompts, the negative prompt's before them where there is guidance."""
+        own = stage == "hand" and self.hand_text_encoder is not None
+        encoder = self.hand_text_encoder if own else self.text_encoder
+        texts = list(prompts) if scale == 1 else [negative] * len(prompts) + list(prompts)
+        state = encode_prompts(self.tokenizer, encoder, texts, device=self._execution_device)
+        return state.to(self.unet.dtype)
+
+    def fresh_scheduler(self, stage: Stage, options: SampleOptions) -> Any:
+        """A scheduler at its first step, its numbers on the CPU."""
+        own = self.hand_scheduler if stage == "hand" else self.scheduler
+        made = make_scheduler(options.scheduler, own) if options.scheduler else type(own).from_config(own.config)
+        made.set_timesteps(self.num_steps(options))
+        return made
+
+    def num_steps(self, options: SampleOptions) -> int:
+        """Of either stage."""
+        name = options.scheduler or name_of(self.scheduler)
+        return options.num_inference_steps or DEFAULT_STEPS.get(name, DEFAULT_STEPS["ddim"])
+
+    def denoise(
+        self,
+        stage: Stage,
+        scheduler: Any,
+        latents: Float[Tensor, "b 4 l k"],
+        predict: Predict,
+        *,
+        put_back: Callable[[int, Tensor], Tensor] = lambda step, latents: latents,
+        eta: float,
+        generators: Sequence[torch.Generator],
+    ) -> Float[Tensor, "b 4 l k"]:
+        """The loop, with the caller's callback and the progress bar."""
+        with self.progress_bar(total=len(scheduler.timesteps)) as bar:
+
+            def after_step(step: int, timestep: Tensor, state: Tensor) -> Tensor:
+                state = put_back(step, state)
+                if self._callback is not None:
+                    state = self._callback(self, step, timestep, {"latents": state, "stage": stage})["latents"]
+                bar.update()
+                return state
+
+            return denoise(
+                scheduler,
+                latents,
+                predict,
+                after_step=after_step,
+                interrupted=lambda: self._interrupt,
+                eta=eta,
+                generators=generators,
+            )
+
+    @property
+    def size_multiple(self) -> int:
+        """Pixels that a picture's sides are multiples of: the U-Net halves the latent several times."""
+        return int(LATENT_SCALE * 2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    def _jobs(
+        self, prompt: Any, pose: Any, seed: Any, generator: Any, num_images_per_prompt: int, options: SampleOptions
+    ) -> list[Job]:
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        poses = [pose] if isinstance(pose, Pose) else list(pose)
+        count = max(len(prompts), len(poses)) * num_images_per_prompt
+        return make_jobs(
+            prompts,
+            poses,
+            seeds_of(seed, generator, count),
+            num_images_per_prompt=num_images_per_prompt,
+            wanted_hw=(options.height, options.width),
+            short_px=self.config.size_px,
+            multiple=self.size_multiple,
+        )
+
+    def _make_hands(self, jobs: Sequence[Job], options: SampleOptions, notes: list[list[str]]) -> list[list[Hand]]:
+        """All hands of all pictures in one pass, sorted back to their pictures."""
+        requests: list[HandRequest] = []
+        owners: list[int] = []
+        for number, job in enumerate(jobs):
+            places, remarks = hand_crops(job.framed, CropConfig(size=self.config.hand_size_px))
+            notes[number] += remarks
+            if not places:
+                notes[number].append("no hands in the pose: made by the ControlNet alone")
+            for index, place in enumerate(places):
+                prompt = job.prompt if options.hand_prompt is None else options.hand_prompt
+                requests.append(HandRequest(place=place, prompt=prompt, seed=(job.seed, _HAND, index)))
+                owners.append(number)
+        if not requests:
+            return [[] for _ in jobs]
+        maker = resolve(MAKERS, DEFAULT_MAKER, kind="maker of hands")(self, options)
+        made = make_hands(maker, requests, threshold=options.mask_threshold, attempts=options.hand_attempts)
+        for owner, hand in zip(owners, made, strict=True):
+            if hand.problem:
+                notes[owner].append(f"{hand.problem}, after {hand.attempts} attempts")
+        return [
+            [hand for owner, hand in zip(owners, made, strict=True) if owner == number] for number in range(len(jobs))
+        ]

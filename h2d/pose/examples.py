@@ -1,0 +1,48 @@
+"""Poses that come with h2d: drawn people (`examples/make_poses.py`), each with a prompt that suits it."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from h2d.errors import UserError
+from h2d.pose.openpose_json import parse_pose
+from h2d.pose.pose import Pose
+
+EXAMPLES: Final[dict[str, str]] = {
+    "palm": "a woman holding up an open hand, studio photograph",
+    "peace": "a young man making the peace sign, city street in the background",
+    "thumbs_up": "a smiling engineer giving a thumbs up, photograph",
+    "ok": "a chef making the OK sign, the other hand before the belly, kitchen in the background",
+    "rock": "a guitarist making the sign of the horns, stage lights",
+    "heart": "a woman forming a heart with both hands, sunny park",
+    "prayer": "a monk with both palms pressed together, temple in the background",
+    "wave": "a tourist standing and waving a hand, whole body, beach in the background",
+    "two_people": "two friends side by side, one of them making the peace sign, photograph",
+}
+"""Name -> prompt."""
+
+
+def read_example(name: str) -> Pose:
+    """One of them; raises `UserError` with the names for one that is not there."""
+    return parse_pose(json.loads(_text(name)), name=f"{name}.json")
+
+
+def write_examples(folder: Path) -> list[Path]:
+    """Copy all of them into a folder, which is made; raises `UserError` where that cannot be."""
+    written = []
+    for name in EXAMPLES:
+        path = folder / f"{name}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(_text(name), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"--write {folder}: {path.name} cannot be written: {error.strerror}") from None
+        written.append(path)
+    return written
+
+
+def _text(name: str) -> str:
+    if name not in EXAMPLES:
+        raise UserError(f"no example pose {name!r}: choose one of {', '.join(EXAMPLES)}")
+    return (files("h2d") / "assets" / "poses" / f"{name}.json").read_text(encoding="utf-8")

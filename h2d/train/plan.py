@@ -1,0 +1,72 @@
+"""What is checked before the first step: names, columns, weights, trackers, and the run that is gone on with."""
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from h2d.config import as_plain, validate_config
+from h2d.errors import UserError
+from h2d.manifests.store import Manifest
+from h2d.registry import resolve
+from h2d.train import STAGES
+from h2d.train.checkpoints import load_state, newest
+from h2d.train.config import UNTOUCHED, TrainConfig
+from h2d.train.optimizer import check_optimizer
+from h2d.train.rows import Division, divide
+from h2d.train.stage import TrainingStage
+
+TRACKERS: Final = ("tensorboard", "trackio", "wandb")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A run that passed every check that costs little."""
+
+    stage: TrainingStage
+    division: Division
+    resume: Path | None
+    first_step: int
+
+
+def plan(config: TrainConfig, *, fresh: bool = False) -> Plan:
+    """Check names, columns, weights and the output folder; raises `UserError`. Loads no network, writes nothing."""
+    stage_class = resolve(STAGES, config.stage, kind="stage")
+    options = validate_config(stage_class.Options, config.options, where="options")
+    stage: TrainingStage = stage_class(options, size_px=config.size_px)
+    check_optimizer(config.optimizer)
+    _check_trackers(config)
+    stage.check()
+    division = divide(
+        [Manifest(root) for root in config.data.manifests],
+        stage,
+        seed=config.seed,
+        held_out_share=config.data.held_out_share,
+        window_groups=config.data.window_groups,
+    )
+    resume = None if fresh else newest(config.out)
+    first_step = 0
+    if resume:
+        state = load_state(resume)
+        first_step = state["step"]
+        _check_same(config, state["config"], resume)
+    return Plan(stage=stage, division=division, resume=resume, first_step=first_step)
+
+
+def _check_trackers(config: TrainConfig) -> None:
+    for name in config.output.trackers:
+        if name not in TRACKERS:
+            raise UserError(f"output.trackers: unknown tracker {name!r}: choose from {', '.join(TRACKERS)}")
+        if find_spec(name) is None:
+            raise UserError(f"output.trackers = {name} needs the package {name}: pip install {name}")
+
+
+def _check_same(config: TrainConfig, saved: dict[str, Any], path: Path) -> None:
+    ours = as_plain(config)
+    for name, value in ours.items():
+        if name not in UNTOUCHED and json.loads(json.dumps(value)) != saved.get(name):
+            raise UserError(
+                f"{path}: was trained with {name} = {saved.get(name)!r}, now it is {value!r}: "
+                "use the old value, another --out, or --fresh"
+            )

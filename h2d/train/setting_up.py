@@ -1,0 +1,83 @@
+"""From a checked configuration to what a step needs: the device, this process's share, networks in place."""
+
+import torch
+from accelerate import Accelerator
+from diffusers.models.modeling_utils import ModelMixin
+
+from h2d.errors import UserError
+from h2d.train.config import TrainConfig
+from h2d.train.loading import Share
+from h2d.train.memory import Need, check_memory, count
+from h2d.train.stage import Networks, TrainingStage
+
+
+def start_accelerator(config: TrainConfig) -> Accelerator:
+    """The device, its precision, and the trackers; raises `UserError` where a device is wanted that is not there."""
+    cpu = config.device == "cpu" or not torch.cuda.is_available()
+    if cpu and config.device == "cuda":
+        raise UserError("device = cuda: no CUDA device is here: use --device cpu, or see `h2d doctor`")
+    wanted = config.speed.precision
+    if wanted == "auto":
+        wanted = "bf16" if not cpu and torch.cuda.is_bf16_supported() else "fp32"
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision="bf16" if wanted == "bf16" else "no",
+        log_with=list(config.output.trackers) or None,
+        project_dir=config.out / "logs",
+    )
+    if config.output.trackers:
+        accelerator.init_trackers(f"h2d-{config.stage}")
+    return accelerator
+
+
+def share_of(config: TrainConfig, accelerator: Accelerator) -> Share:
+    """What this process takes of a step; raises `UserError` where the batch cannot be dealt."""
+    processes = accelerator.num_processes
+    micro = config.speed.micro_batch or max(1, config.global_batch // processes)
+    if config.global_batch % (micro * processes):
+        raise UserError(
+            f"global_batch = {config.global_batch} is no multiple of {processes} processes x {micro} samples: "
+            "change global_batch or speed.micro_batch"
+        )
+    return Share(
+        global_batch=config.global_batch, micro_batch=micro, rank=accelerator.process_index, num_processes=processes
+    )
+
+
+def place(networks: Networks, config: TrainConfig, accelerator: Accelerator) -> None:
+    """Move the networks to the device and set what makes them fast."""
+    speed, device = config.speed, accelerator.device
+    dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+    networks.frozen.requires_grad_(False).eval()
+    networks.trained.to(device=device)
+    networks.frozen.to(device=device, dtype=dtype)
+    if speed.channels_last:
+        networks.trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        networks.frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if speed.gradient_checkpointing:
+        for module in (*networks.trained.modules(), *networks.frozen.modules()):
+            # Gradients pass through frozen networks too; parts without gradients are not slowed by it.
+            if getattr(module, "_supports_gradient_checkpointing", False) and isinstance(module, ModelMixin):
+                module.enable_gradient_checkpointing()
+    if speed.compile:
+        for network in networks.trained.values():
+            network.compile()
+
+
+def check_gpu_memory(
+    networks: Networks, stage: TrainingStage, config: TrainConfig, accelerator: Accelerator, micro_batch: int
+) -> None:
+    """Raise `UserError` when the run will not fit. On a GPU only: a CPU has swap, and tells."""
+    if accelerator.device.type != "cuda":
+        return
+    need = Need(
+        num_trained=count(networks.trained),
+        num_frozen=count(networks.frozen),
+        size_px=config.size_px,
+        activation_bytes=stage.activation_bytes,
+        half_precision=accelerator.mixed_precision == "bf16",
+        averaged=config.average.enabled,
+        eight_bit=config.optimizer.name == "adamw8bit",
+    )
+    free, _ = torch.cuda.mem_get_info(accelerator.device)
+    check_memory(need, free, micro_batch, checkpointing=config.speed.gradient_checkpointing)

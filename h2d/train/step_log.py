@@ -1,0 +1,130 @@
+"""What is written down of each step, and the check that it is finite: without waiting for a GPU.
+
+A step's numbers stay on the device until the next step has been handed to it; they are read at once before anything is
+saved. Axis legend: b batch, n logged numbers.
+"""
+
+import json
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from h2d.errors import JobError
+
+LOG_FILE: Final = "log.jsonl"
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """Who follows a run."""
+
+    def step_done(self, step: int, steps: int, record: dict[str, Any]) -> None:
+        """One step is done."""
+
+    def should_stop(self) -> bool:
+        """Whether to save and stop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What a step gave, on the device."""
+
+    values: dict[str, Float[Tensor, ""]]
+    """Means over this process's samples, by name; the first is the loss."""
+    samples: list[tuple[tuple[str, ...], Float[Tensor, "b"]]]
+    """Names of the samples and the loss of each, by micro-batch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pending:
+    step: int
+    names: tuple[str, ...]
+    numbers: Float[Tensor, "n"]
+    copied: torch.cuda.Event | None
+    samples: list[tuple[tuple[str, ...], Float[Tensor, "b"]]]
+
+
+class StepLog:
+    """Reads the steps' numbers in order, refuses those that are not finite, tells the file, trackers and watch."""
+
+    def __init__(self, out: Path, accelerator: Accelerator, watch: Watch, *, steps: int, global_batch: int) -> None:
+        self._path, self._accelerator, self._watch = out / LOG_FILE, accelerator, watch
+        self._steps, self._global_batch = steps, global_batch
+        self._pending: deque[_Pending] = deque()
+        self._started, self._num_read = time.monotonic(), 0
+        self.stopped = False
+        """Whether any process was asked to stop, as of the last step read."""
+
+    def add(self, step: int, measured: Measured) -> None:
+        """Take in a step; every process must."""
+        values = {**measured.values, "stop": torch.tensor(float(self._watch.should_stop()))}
+        device = self._accelerator.device
+        moved = [value.detach().to(device, torch.float32, non_blocking=True) for value in values.values()]
+        numbers = self._accelerator.reduce(torch.stack(moved), "mean")
+        copied = None
+        if device.type == "cuda":
+            numbers = torch.empty(numbers.shape, pin_memory=True).copy_(numbers, non_blocking=True)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+        self._pending.append(
+            _Pending(step=step, names=tuple(values), numbers=numbers, copied=copied, samples=measured.samples)
+        )
+
+    def settle(self, extra: dict[str, float], *, all_steps: bool) -> None:
+        """Read what is ready, all of it on a CPU or when asked; `extra` belongs to the last step.
+
+        Raises `JobError` naming step, number and samples where something is not finite.
+        """
+        waits = 0 if all_steps or self._accelerator.device.type != "cuda" else 1
+        while len(self._pending) > waits:
+            self._read(self._pending.popleft(), extra if not self._pending else {})
+
+    def _read(self, pending: _Pending, extra: dict[str, float]) -> None:
+        if pending.copied:
+            pending.copied.synchronize()
+        values = dict(zip(pending.names, pending.numbers.tolist(), strict=True))
+        self.stopped = self.stopped or values.pop("stop") > 0
+        _refuse_non_finite(pending, values)
+        self._num_read += 1
+        rate = self._num_read * self._global_batch / (time.monotonic() - self._started)
+        record = {"step": pending.step, **values, "samples_per_s": rate, **extra}
+        if not self._accelerator.is_main_process:
+            return
+        with self._path.open("a") as log:
+            log.write(json.dumps(record) + "\n")
+        self._accelerator.log({name: value for name, value in record.items() if name != "step"}, step=pending.step)
+        self._watch.step_done(pending.step, self._steps, record)
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """The records of a run so far; none before its first step. A line that is being written is left out."""
+    path = out / LOG_FILE
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def cut_log(out: Path, step: int) -> None:
+    """Forget what was logged after the checkpoint that the run goes on from."""
+    records = [record for record in read_log(out) if record["step"] <= step]
+    (out / LOG_FILE).write_text("".join(f"{json.dumps(record)}\n" for record in records))
+
+
+def _refuse_non_finite(pending: _Pending, values: dict[str, float]) -> None:
+    wrong = [name for name, value in values.items() if not math.isfinite(value)]
+    if not wrong:
+        return
+    losses = [pair for ids, values in pending.samples for pair in zip(ids, values.tolist(), strict=True)]
+    bad = [name for name, value in losses if not math.isfinite(value)] or [name for name, _ in losses]
+    raise JobError(
+        f"step {pending.step}: {', '.join(wrong)} not finite; samples: {', '.join(bad)}: "
+        "the last checkpoint is whole; lower optimizer.learning_rate or look at these samples"
+    )

@@ -1,0 +1,51 @@
+"""The poses that come with h2d: good ones, installed with it, and what `examples/make_poses.py` makes."""
+
+import importlib.util
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from h2d.errors import UserError
+from h2d.pose.checks import validate
+from h2d.pose.examples import EXAMPLES, read_example
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_is_a_pose_without_a_finding(name):
+    pose = read_example(name)
+    assert validate(pose) == []
+    assert list(pose.hands())
+
+
+def test_every_shipped_file_is_an_example():
+    shipped = {path.name for path in (files("h2d") / "assets" / "poses").iterdir()}
+    assert shipped == {f"{name}.json" for name in EXAMPLES}
+
+
+def test_there_are_one_and_two_hands_and_two_people():
+    hands = {name: list(read_example(name).hands()) for name in EXAMPLES}
+    assert [(person, side) for person, side in hands["peace"]] == [(0, "right")]
+    assert [(person, side) for person, side in hands["palm"]] == [(0, "left")]
+    assert len(hands["heart"]) == 2
+    assert read_example("two_people").num_people == 2
+
+
+def test_an_unknown_example_is_named():
+    with pytest.raises(UserError, match="no example pose 'wink': choose one of palm, peace"):
+        read_example("wink")
+
+
+@pytest.mark.parametrize("name", ["peace", "wave", "two_people"])
+def test_the_command_that_made_them_makes_them_again(name):
+    spec = importlib.util.spec_from_file_location("make_poses", ROOT / "examples" / "make_poses.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert set(module.SCENES) == set(EXAMPLES)
+    made, shipped = module.example_pose(name), read_example(name)
+    shown = made.people.copy()
+    shown[:, 17:23] = (np.nan, np.nan, 0)  # editors' dialect has no feet
+    np.testing.assert_allclose(shown, shipped.people, atol=0.011)
