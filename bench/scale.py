@@ -84,6 +84,7 @@ class MadeUpSource:
     root: Path
     count: int
     name: ClassVar[str] = "made_up"
+    follow_links: ClassVar[bool] = False
 
     def describe(self) -> str:
         return "made-up records"

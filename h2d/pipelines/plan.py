@@ -23,6 +23,7 @@ from h2d.pipelines.difference import Difference, difference
 from h2d.pipelines.findings import FINDINGS, Findings
 from h2d.pipelines.index import INDEX, ROWS_PER_RUN, SortedRows, digest, index_table
 from h2d.pipelines.sources.base import Record, SelectiveSource, Source
+from h2d.pipelines.sources.links import LEADS_OUT, REMEDY, within_bounds
 from h2d.pipelines.sources.selection import select
 
 PLAN_VERSION: Final = 2
@@ -137,7 +138,7 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
         if isinstance(source, SelectiveSource)
         else source.records()
     )
-    for item in items:
+    for item in within_bounds(items, source):
         if isinstance(item, Record):
             waiting.append(item)
             has_masks, has_meshes = has_masks or item.mask_path is not None, has_meshes or bool(item.meshes)
@@ -149,7 +150,8 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
     rows.add(index_table(waiting))
     if not rows.num_rows:
         kinds = ", ".join(sorted(findings.counts)) or "none"
-        raise UserError(f"{source.root}: no picture to prepare in {description} (findings: {kinds})")
+        remedy = REMEDY if LEADS_OUT in findings.counts else ""
+        raise UserError(f"{source.root}: no picture to prepare in {description} (findings: {kinds}){remedy}")
     return Listing(
         description=description,
         rows=rows,

@@ -25,6 +25,7 @@ class ListedSource:
     root: Any
     count: int
     name: ClassVar[str] = "listed"
+    follow_links: ClassVar[bool] = False
 
     def describe(self) -> str:
         return "made-up records"

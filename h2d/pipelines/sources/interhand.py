@@ -29,7 +29,7 @@ from h2d.pipelines.sources.interhand_labels import (
     unpacked,
 )
 from h2d.pipelines.sources.interhand_pictures import find_pictures, joined
-from h2d.pipelines.sources.joints_42 import given_hands
+from h2d.pipelines.sources.joints_42 import given_hands, projected
 from h2d.pose.camera import Camera
 
 SPLITS: Final = ("train", "val", "test")
@@ -52,6 +52,8 @@ class InterhandSource:
     root: Path
     split: str | None = None
     """"train", "val" or "test"; None is every one that is there."""
+    follow_links: bool = False
+    """Whether to read what links lead to out of the dataset's folder: only when the links are your own."""
 
     def __post_init__(self) -> None:
         if self.split is not None and self.split not in SPLITS:
@@ -165,7 +167,7 @@ class _Split:
 
     def _hands(self, row: int, camera: Camera, joints: int, size_hw: tuple[int, int]) -> GivenHands:
         world = self.joints.world[joints].astype(np.float64)
-        inside = _inside(camera.project(world), size_hw)
+        inside = _inside(projected(camera, world), size_hw)
         valid = unpacked(self.joints.valid_bits[joints]) & (unpacked(self.entries.valid_bits[row]) | ~inside)
         return given_hands(camera, world, valid)
 

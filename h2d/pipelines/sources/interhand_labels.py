@@ -16,12 +16,22 @@ from jaxtyping import Bool, Float32, Int64, UInt64
 
 from h2d.errors import UserError
 from h2d.pipelines.sources.joints_42 import NUM_JOINTS
+from h2d.pipelines.sources.listing import reason
 from h2d.pose.camera import Camera
 
 _MISSING: Final = [1, 1, 1]
 """What stands at an invalid joint."""
 _NO_JOINTS: Final = np.zeros((0, NUM_JOINTS, 3), np.float32)
-_DAMAGE: Final = (ijson.JSONError, KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError)
+_DAMAGE: Final = (
+    ijson.JSONError,
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    AttributeError,
+    RecursionError,
+)
 """What reading a damaged file raises."""
 
 
@@ -94,7 +104,7 @@ def read_entries(file: Path) -> Entries:
                 owners.append(note["image_id"])
                 bits.append(_packed(note["joint_valid"]))
     except _DAMAGE as error:
-        raise UserError(f"{file}: damaged {key} ({type(error).__name__}: {error}): download it again") from None
+        raise UserError(f"{file}: damaged {key} ({reason(error)}): download it again") from None
     entries.valid_bits = _matched(np.asarray(ids, np.int64), np.asarray(owners, np.int64), np.asarray(bits, np.uint64))
     return entries
 
@@ -118,7 +128,7 @@ def read_joints(file: Path) -> Joints:
             joints = (numbers[start : start + 3] for start in range(0, len(numbers), 3))
             bits.append(_packed(flags or [joint != _MISSING for joint in joints]))
     except _DAMAGE as error:
-        raise UserError(f"{file}: damaged joints ({type(error).__name__}: {error}): download it again") from None
+        raise UserError(f"{file}: damaged joints ({reason(error)}): download it again") from None
     keys = _key(np.asarray(captures, np.int64), np.asarray(frames, np.int64))
     row = np.argsort(keys, kind="stable")
     return Joints(
@@ -136,15 +146,17 @@ def read_cameras(file: Path) -> dict[tuple[int, str], Camera]:
         for capture, values in json.loads(file.read_text()).items():
             for name, centre in values["campos"].items():
                 rotation = np.asarray(values["camrot"][name], np.float64).reshape(3, 3)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    translation = -rotation @ np.asarray(centre, np.float64)
                 cameras[int(capture), name] = Camera(
                     rotation=rotation,
-                    translation=-rotation @ np.asarray(centre, np.float64),
+                    translation=translation,
                     focal=_pair(values["focal"][name]),
                     principal=_pair(values["princpt"][name]),
                 )
         return cameras
     except _DAMAGE as error:
-        raise UserError(f"{file}: damaged cameras ({type(error).__name__}: {error}): download it again") from None
+        raise UserError(f"{file}: damaged cameras ({reason(error)}): download it again") from None
 
 
 def _key(capture: Int64[np.ndarray, " m"], frame: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:

@@ -50,6 +50,8 @@ class ReinterhandSource:
     """"Mugsy_cameras" or "Ego_cameras"; None is both."""
     min_in_picture: float = 0.2
     """A picture of the head-mounted camera is left out when less than this share of the joints lies in it."""
+    follow_links: bool = False
+    """Whether to read what links lead to out of the dataset's folder: only when the links are your own."""
 
     def __post_init__(self) -> None:
         for name, value, choices in (("split", self.split, ("train", "test")), ("rig", self.rig, RIGS)):
