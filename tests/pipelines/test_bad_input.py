@@ -256,6 +256,7 @@ class EvilCaptioner:
     """Says what a stranger's server may say."""
 
     batch_size: ClassVar = 1
+    sees_pictures: ClassVar = True
     needs_gpu: ClassVar = False
     uses_all_cores: ClassVar = False
 
