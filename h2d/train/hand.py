@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.manifests.masks import DEFAULT_DILATION, read_mask
-from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import check_parts, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import write_facts
 from h2d.models.conditioning import SIGMA_PX, WristRule, flip_hands, hand_condition
 from h2d.models.diffusion import add_noise, mask_loss, noise_loss, target
@@ -131,7 +131,7 @@ class HandStage:
 
     def check(self) -> None:
         """Find the base."""
-        check_base(self._base)
+        check_parts(self._base)
 
     def examples(self) -> HandExamples:
         """With CLIP's tokenizer."""

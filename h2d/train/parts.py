@@ -18,6 +18,7 @@ from torch import Tensor
 from h2d.models.tiny import write_tiny
 from h2d.models.weights import locate, models_folder
 from h2d.train.batches import to_picture
+from h2d.train.checkpoints import newest
 from h2d.train.stage import Networks
 
 TINY: Final = "tiny"
@@ -27,9 +28,15 @@ NUM_PREVIEW_STEPS: Final = 20
 
 
 def base_folder(base: str, *, in_channels: int) -> Path:
-    """Where the checkpoint of a name or a path is; raises `UserError` when it is not on this machine."""
+    """Where the checkpoint of a name or a path is; raises `UserError` when it is not on this machine.
+
+    A run's own folder stands for the model of its last checkpoint.
+    """
     if base == TINY:
         return _tiny_folder(in_channels)
+    last = newest(Path(base))
+    if last is not None:
+        return last / "model"
     if Path(base).exists() or os.sep in base:
         return Path(base)
     return locate(base)

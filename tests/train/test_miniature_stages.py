@@ -73,7 +73,7 @@ def test_every_word_of_the_captions_is_one_token_and_others_are_spelt(base):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_base_goes_from_stage_to_stage_and_plain_diffusers_reads_it(base, drawn, tmp_path):
-    from diffusers import StableDiffusionPipeline
+    from diffusers import ControlNetModel, StableDiffusionPipeline
 
     vae = train(config("vae", base, drawn, tmp_path / "vae"), Silent()).model
     cached = {"speed": {"loader_workers": 0, "cache_latents": True}}
@@ -89,6 +89,12 @@ def test_a_base_goes_from_stage_to_stage_and_plain_diffusers_reads_it(base, draw
     picture = pipe("a person", num_inference_steps=2, height=64, width=64, output_type="np").images[0]
     assert picture.shape == (64, 64, 3)
     assert np.isfinite(picture).all()
+    person = {"base": str(tmp_path / "inpaint"), "controlnet": f"copy:{words}", "hint_channels": [8, 8, 8, 8]}
+    options = {**person, "min_mask_px": 1}
+    outpaint = train(config("outpaint", words, drawn, tmp_path / "outpaint", options=options, **cached), Silent()).model
+    assert ControlNetModel.from_pretrained(outpaint / "controlnet").config["in_channels"] == 4
+    single = {**options, "base": str(words), "in_channels": 4, "keep": "nothing", "control_mask": True}
+    assert train(config("outpaint", words, drawn, tmp_path / "single", options=single, **cached), Silent()).model
     hand = {"base": str(words), "mask_channels": [8, 8, 8]}
     assert train(config("hand", words, drawn, tmp_path / "hand", options=hand, **cached), Silent()).model
 
