@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "hand": {"data.manifests": ["manifests/hagrid"], "steps": 30_000, "out": "runs/hand"},
+    "vae": {"data.manifests": ["manifests/miniature"], "steps": 10_000, "out": "runs/vae"},
+    "base": {"data.manifests": ["manifests/miniature"], "steps": 10_000, "out": "runs/base"},
     "outpaint": {"data.manifests": ["manifests/laion-human"], "steps": 6_000, "out": "runs/outpaint"},
 }
 
 
 def train(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="hand or outpaint.")],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="hand or outpaint; vae and base for the miniature.")],
     config: Annotated[Path | None, typer.Option(help="YAML file of options; the command line goes before it.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Any option by its place: --set optimizer.learning_rate=2e-5")

@@ -51,4 +51,5 @@ class MaskHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
         mask: Tensor = self.layers(features)
         if mask.shape[-2:] == size:
             return mask
-        return functional.interpolate(mask, size=size, mode="bilinear", align_corners=False, antialias=True)
+        # In float32: torch has no antialiased resize of bfloat16 on a CPU.
+        return functional.interpolate(mask.float(), size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -122,6 +122,8 @@ def _layout(name: str, *, count: int, seed: int, size_px: int, flavour: str | No
 
 def _defects(layout: str, flavour: str) -> tuple[Defect, ...]:
     every: tuple[Defect, ...] = resolve(DEFECTS, layout, kind="layout")
+    if not every:
+        raise UserError(f"--hard: the layout {layout} has no known defects: leave --hard out")
     return tuple(defect for defect in every if not defect.flavours or flavour in defect.flavours)
 
 

@@ -4,5 +4,7 @@ from typing import Final
 
 STAGES: Final = {
     "hand": "h2d.train.hand:HandStage",
+    "base": "h2d.train.base:BaseStage",
+    "vae": "h2d.train.vae:VaeStage",
     "outpaint": "h2d.train.outpaint:OutpaintStage",
 }

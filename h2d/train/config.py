@@ -9,12 +9,14 @@ from h2d.config import config
 
 @config
 class OptimizerConfig:
-    """AdamW with linear warm-up, then a constant rate."""
+    """AdamW with linear warm-up, then a constant rate, or one that falls to zero."""
 
     name: Literal["adamw", "adamw8bit"] = "adamw"
     """`adamw8bit` keeps its two averages in 8 bits, for cards of 24 GB; needs bitsandbytes."""
     learning_rate: float = 1e-5
     warmup_steps: int = 500
+    decay: Literal["none", "cosine"] = "none"
+    """`cosine` lets the rate fall to zero at the last step. The paper's is constant."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     epsilon: float = 1e-8
@@ -50,6 +52,13 @@ class SpeedConfig:
     compile: bool = False
     channels_last: bool = False
     loader_workers: int = 2
+    cache_latents: bool = False
+    """Encode every row once before the first step, in the trainer's memory: no augmentation, and the mean of the
+    autoencoder's posterior instead of a sample. Not the paper's training; for small sets on small machines."""
+
+    def __post_init__(self) -> None:
+        if self.cache_latents and self.loader_workers:
+            raise ValueError("cache_latents needs loader_workers = 0: the cache lies in the trainer's memory")
 
 
 @config

@@ -17,8 +17,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from h2d.config import config
+from h2d.errors import UserError
 from h2d.manifests.masks import DEFAULT_DILATION, read_mask
-from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import check_parts, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import write_facts
 from h2d.models.conditioning import SIGMA_PX, WristRule, flip_hands, hand_condition
 from h2d.models.diffusion import add_noise, mask_loss, noise_loss, target
@@ -32,6 +33,7 @@ from h2d.train.parts import (
     encode_latents,
     encode_text,
     grey_picture,
+    latents_of,
     sample_ddim,
     shrink_mask,
 )
@@ -71,25 +73,34 @@ class HandExamples:
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
         """Decode, augment, drop; the same count of random numbers whatever happens."""
+        return self.varied(self.fixed(row, random.spawn(1)[0] if training else None), random, training=training)
+
+    def fixed(self, row: Row, colours: np.random.Generator | None) -> Example:
+        """What stays the same of a row; colours shifted if a generator is given."""
+        picture = decode_square(row["image"], self.size_px)
+        if colours is not None:
+            picture = shift_colours(picture, colours)
+        mask = shrink_mask(read_mask(row["mask"], dilation=self.options.dilation_px), self.size_px)
+        hands = np.stack([row["keypoints_left"], row["keypoints_right"]]).astype(np.float32)
+        hands[..., :2] *= self.size_px / CROP_PX
+        return {
+            "image": to_model_range(picture),
+            "mask": torch.from_numpy(mask[None].astype(np.float32)),
+            "hands": torch.from_numpy(hands),
+            "tokens": caption_tokens(self.tokenizer, row["caption"]),
+        }
+
+    def varied(self, example: Example, random: np.random.Generator, *, training: bool) -> Example:
+        """Noise, and the mask and the caption dropped, or the crop mirrored."""
         noise = draw_noise(random, size_px=self.size_px)
         mask_dropped, caption_dropped, flipped = random.uniform(size=3) < (
             self.options.mask_drop,
             self.options.caption_dropout,
             self.options.flip,
         )
-        picture = decode_square(row["image"], self.size_px)
-        if training:
-            picture = shift_colours(picture, random)
-        mask = shrink_mask(read_mask(row["mask"], dilation=self.options.dilation_px), self.size_px)
-        hands = np.stack([row["keypoints_left"], row["keypoints_right"]]).astype(np.float32)
-        hands[..., :2] *= self.size_px / CROP_PX
-        example = {
-            "image": to_model_range(picture),
-            "mask": torch.from_numpy(mask[None].astype(np.float32)),
-            "hands": torch.from_numpy(hands),
-            "tokens": caption_tokens(self.tokenizer, None if training and caption_dropped else row["caption"]),
-            "mask_shown": torch.tensor(0.0 if training and mask_dropped else 1.0),
-        }
+        example = {**example, "mask_shown": torch.tensor(0.0 if training and mask_dropped else 1.0)}
+        if training and caption_dropped:
+            example["tokens"] = caption_tokens(self.tokenizer, None)
         if training and flipped:
             example["image"], example["mask"] = example["image"].flip(-1), example["mask"].flip(-1)
             example["hands"] = flip_hands(example["hands"][None], width_px=self.size_px)[0]
@@ -120,7 +131,7 @@ class HandStage:
 
     def check(self) -> None:
         """Find the base."""
-        check_base(self._base)
+        check_parts(self._base)
 
     def examples(self) -> HandExamples:
         """With CLIP's tokenizer."""
@@ -142,9 +153,17 @@ class HandStage:
             scheduler=load_scheduler(self._base),
         )
 
+    def encode(self, networks: Networks, example: Batch) -> dict[str, Tensor]:
+        """Latents of the crops instead of pixels, for the cache; mirrored crops have other ones, and are refused."""
+        if self._options.flip:
+            raise UserError("speed.cache_latents: a mirrored crop has other latents: set options.flip=0")
+        return {"latents": latents_of(networks.frozen["vae"], example["image"])}
+
     def loss(self, networks: Networks, batch: Batch) -> Losses:
         """L_LDM + 0.5 L_mask."""
-        latents = encode_latents(networks.frozen["vae"], batch["image"], batch["posterior_noise"])
+        latents = batch.tensors.get("latents")
+        if latents is None:
+            latents = encode_latents(networks.frozen["vae"], batch["image"], batch["posterior_noise"])
         noisy = add_noise(networks.scheduler, latents, batch["noise"], batch["timesteps"])
         text = encode_text(networks.frozen["text_encoder"], batch["tokens"])
         predicted, mask = networks.trained["generator"](noisy, batch["timesteps"], text, self.condition(batch))

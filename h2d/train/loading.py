@@ -4,6 +4,7 @@ The samples of a step are positions [step * global_batch, ...), dealt out in tur
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +40,17 @@ class Share:
         first = step * self.global_batch + (part * self.num_processes + self.rank) * self.micro_batch
         return list(range(first, first + self.micro_batch))
 
+    def plan(self, first_step: int, last_step: int) -> list[list[int]]:
+        """Of every micro-batch of this process from one step to another."""
+        steps = range(first_step, last_step)
+        return [self.positions(step, part) for step in steps for part in range(self.accumulation)]
+
 
 def step_batches(
     rows: Rows, examples: Examples, share: Share, *, seed: int, first_step: int, last_step: int, workers: int, pin: bool
 ) -> Iterator[Batch]:
     """The micro-batches of this process from one step to another, in order."""
-    steps = range(first_step, last_step)
-    plan = [share.positions(step, part) for step in steps for part in range(share.accumulation)]
+    plan = share.plan(first_step, last_step)
     loader: DataLoader[Any] = DataLoader(
         _Positions(rows, examples, seed),
         batch_sampler=plan,
@@ -63,7 +68,10 @@ def step_batches(
 
 def fixed_batch(rows: Rows, examples: Examples, indices: Sequence[int], *, seed: int) -> Batch:
     """Rows by index of the table's order, without augmentation: the same at every call."""
-    made = [_example(examples, rows.row_in_order(index), (seed, 1, index), training=False) for index in indices]
+    made = [
+        _example(examples, rows.row_in_order(index), np.random.default_rng((seed, 1, index)), training=False)
+        for index in indices
+    ]
     tensors, ids = _collate(made)
     return Batch(tensors=tensors, ids=tuple(ids))
 
@@ -79,14 +87,26 @@ class _Positions(Dataset[tuple[str, Example]]):
         self._rows, self._examples, self._seed = rows, examples, seed
 
     def __getitem__(self, position: int) -> tuple[str, Example]:
-        return _example(self._examples, self._rows.row(position), (self._seed, 0, position), training=True)
+        return _example(self._examples, self._rows.row(position), positions_of(self._seed, position), training=True)
 
 
-def _example(examples: Examples, row: Any, seed: tuple[int, ...], *, training: bool) -> tuple[str, Example]:
+def positions_of(seed: int, position: int) -> np.random.Generator:
+    """The random numbers of the sample at a position of the run."""
+    return np.random.default_rng((seed, 0, position))
+
+
+@contextmanager
+def bad_sample(row: Any) -> Iterator[None]:
+    """Turn what a row's content raises into a `BadSampleError` that names the row."""
     try:
-        return row["id"], examples(row, np.random.default_rng(seed), training=training)
+        yield
     except (DecodeError, ValueError, KeyError) as error:
         raise BadSampleError(f"{row['id']}: {type(error).__name__}: {error}") from error
+
+
+def _example(examples: Examples, row: Any, random: np.random.Generator, *, training: bool) -> tuple[str, Example]:
+    with bad_sample(row):
+        return row["id"], examples(row, random, training=training)
 
 
 def _collate(made: list[tuple[str, Example]]) -> tuple[dict[str, torch.Tensor], list[str]]:

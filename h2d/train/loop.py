@@ -5,7 +5,7 @@ is saved is weights, their average, the optimizer's state and the number of the 
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from h2d.config import as_plain
 from h2d.images import encode_png
 from h2d.manifests.files import write_bytes, write_json
+from h2d.train.cache import Cache
 from h2d.train.checkpoints import load_optimizer, load_weights, save_checkpoint
 from h2d.train.config import TrainConfig
 from h2d.train.loading import on_device, step_batches
@@ -131,6 +132,9 @@ class _Run:
         return bool(every) and (step % every == 0 or step == self._config.steps)
 
     def _batches(self) -> Iterator[Batch]:
+        if self._config.speed.cache_latents:
+            plan_of_run = self._share.plan(self._plan.first_step, self._config.steps)
+            return self._cache().batches(plan_of_run, seed=self._config.seed)
         return step_batches(
             self._plan.division.training,
             self._examples,
@@ -142,13 +146,22 @@ class _Run:
             pin=self._device.type == "cuda",
         )
 
+    def _cache(self) -> Cache:
+        encode = getattr(self._stage, "encode", None)
+
+        def encoded(batch: Batch) -> Mapping[str, Tensor]:
+            return encode(self._networks, on_device(batch, self._device)) if encode else {}
+
+        with self._accelerator.autocast():
+            return Cache(self._plan.division.training, self._examples, encoded)
+
     def _step(self, step: int, batches: Iterator[Batch]) -> Measured:
         """One step of the optimizer: the means of the losses over its micro-batches."""
         torch.manual_seed(hash((self._config.seed, step)) % 2**31)
         sums: dict[str, Tensor] = {}
         samples = []
         for group in self._optimizer.param_groups:
-            group["lr"] = rate_at(step, self._config.optimizer)
+            group["lr"] = rate_at(step, self._config.optimizer, num_steps=self._config.steps)
         for _ in range(self._share.accumulation):
             batch = on_device(next(batches), self._device)
             with self._accelerator.accumulate(self._module):

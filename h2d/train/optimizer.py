@@ -1,5 +1,6 @@
 """The optimizer, its rate by step, and the moving average of the weights."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,9 +26,11 @@ def check_optimizer(config: OptimizerConfig) -> None:
         _eight_bit()
 
 
-def rate_at(step: int, config: OptimizerConfig) -> float:
-    """The learning rate of a step, counted from 0."""
-    return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+def rate_at(step: int, config: OptimizerConfig, *, num_steps: int) -> float:
+    """The learning rate of a step, counted from 0, in a run of `num_steps`."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    left = (1 + math.cos(math.pi * step / num_steps)) / 2 if config.decay == "cosine" else 1.0
+    return config.learning_rate * warm * left
 
 
 class Average:

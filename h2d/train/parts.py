@@ -3,8 +3,9 @@
 Axis legend: b batch, c channels, l k latent size, h w picture size, t text tokens, d text width.
 """
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from h2d.models.tiny import write_tiny
 from h2d.models.weights import locate, models_folder
 from h2d.train.batches import to_picture
+from h2d.train.checkpoints import newest
+from h2d.train.stage import Networks
 
 TINY: Final = "tiny"
 """Stands for the miniature with random weights, which is written where models lie."""
@@ -25,9 +28,15 @@ NUM_PREVIEW_STEPS: Final = 20
 
 
 def base_folder(base: str, *, in_channels: int) -> Path:
-    """Where the checkpoint of a name or a path is; raises `UserError` when it is not on this machine."""
+    """Where the checkpoint of a name or a path is; raises `UserError` when it is not on this machine.
+
+    A run's own folder stands for the model of its last checkpoint.
+    """
     if base == TINY:
         return _tiny_folder(in_channels)
+    last = newest(Path(base))
+    if last is not None:
+        return last / "model"
     if Path(base).exists() or os.sep in base:
         return Path(base)
     return locate(base)
@@ -67,6 +76,24 @@ def encode_latents(
 
 
 @torch.no_grad()
+def latents_of(vae: Any, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 l k"]:
+    """The scaled mean of the VAE's posterior: what is kept where latents are computed once."""
+    mean: Tensor = vae.encode(pictures.to(vae.dtype)).latent_dist.mean.float() * vae.config.scaling_factor
+    return mean
+
+
+def save_base(folder: Path, parts: Mapping[str, Any]) -> None:
+    """Write a whole base: `StableDiffusionPipeline.from_pretrained` of diffusers reads it."""
+    for name, part in parts.items():
+        kind = {"safe_serialization": True} if name in ("unet", "vae", "text_encoder") else {}
+        part.save_pretrained(folder / name, **kind)
+    classes = {name: [type(part).__module__.split(".")[0], type(part).__name__] for name, part in parts.items()}
+    absent = {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
+    index = {"_class_name": "StableDiffusionPipeline", **classes, **absent}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+@torch.no_grad()
 def decode_latents(vae: Any, latents: Float[Tensor, "b 4 l k"]) -> list[UInt8[np.ndarray, "h w 3"]]:
     """The pictures of scaled latents."""
     decoded = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample
@@ -102,3 +129,13 @@ def _tiny_folder(in_channels: int) -> Path:
         write_tiny(partial, in_channels=in_channels)
         partial.replace(folder)
     return folder
+
+
+def use_plain_attention(networks: Networks) -> None:
+    """Write attention out as products: torch's fused one takes twice the time on a CPU for so few positions."""
+    from diffusers.models.attention_processor import AttnProcessor
+
+    for network in (*networks.trained.modules(), *networks.frozen.modules()):
+        change: Any = getattr(network, "set_attn_processor", None)
+        if change is not None:
+            change(AttnProcessor())

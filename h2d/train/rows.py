@@ -56,6 +56,12 @@ class Rows:
         number, row = order[offset]
         return self._values(number, row, keep=self._window_of(window_starts, order, offset))
 
+    def index(self, position: int) -> int:
+        """The index in the table's own order of the row at a position."""
+        epoch, offset = divmod(position, len(self))
+        number, row = self._order(epoch)[1][offset]
+        return self._starts[number] + row
+
     def row_in_order(self, index: int) -> Row:
         """The row at an index of the table's own order; for validation and previews."""
         number = bisect_right(self._starts, index) - 1

@@ -8,6 +8,7 @@ from h2d.errors import UserError
 from h2d.train.config import TrainConfig
 from h2d.train.loading import Share
 from h2d.train.memory import Need, check_memory, count
+from h2d.train.parts import use_plain_attention
 from h2d.train.stage import Networks, TrainingStage
 
 
@@ -59,6 +60,8 @@ def place(networks: Networks, config: TrainConfig, accelerator: Accelerator) -> 
             # Gradients pass through frozen networks too; parts without gradients are not slowed by it.
             if getattr(module, "_supports_gradient_checkpointing", False) and isinstance(module, ModelMixin):
                 module.enable_gradient_checkpointing()
+    if device.type == "cpu":
+        use_plain_attention(networks)
     if speed.compile:
         for network in networks.trained.values():
             network.compile()

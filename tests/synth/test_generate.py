@@ -14,6 +14,8 @@ import pytest
 from fake_studio import STUDIO, setup
 
 from h2d.errors import JobError, UserError
+from h2d.images import decode_rgb
+from h2d.manifests.store import Manifest
 from h2d.synth.drawing_folder import NOTES, STATE
 from h2d.synth.generate import generate
 from h2d.synth.layouts import LAYOUTS
@@ -219,5 +221,8 @@ def test_the_real_renderer_draws_the_same_in_this_process_and_in_two(tmp_path, l
 def test_the_real_renderer_draws_every_layout(tmp_path, layout):
     draw(tmp_path / "here", layout=layout, count=2, studio=None)
     pictures = [cv2.imread(str(path)) for path in tmp_path.rglob("here/**/*.*g") if "masks" not in path.parts]
+    if layout == "manifest":
+        table = Manifest(tmp_path / "here").table("images", ["image"])
+        pictures = [decode_rgb(row["image"]["bytes"]) for row in table.to_pylist()]
     assert len(pictures) == 2
     assert all(np.std(picture) > 5 for picture in pictures)

@@ -66,8 +66,12 @@ def test_every_layout_has_defects():
 )
 def test_the_same_bytes_whatever_the_number_of_workers(tmp_path, name):
     for folder, workers in (("one", 1), ("two", 2)):
-        generate(name, tmp_path / folder, count=32, seed=1, size_px=64, hard=True, workers=workers, studio=STUDIO)
-    assert files(tmp_path / "one") == files(tmp_path / "two")
+        hard = bool(resolve(DEFECTS, name, kind="layout"))
+        generate(name, tmp_path / folder, count=32, seed=1, size_px=64, hard=hard, workers=workers, studio=STUDIO)
+    one, two = files(tmp_path / "one"), files(tmp_path / "two")
+    for timed in ("manifest.json", "README.md", "report.html"):
+        one.pop(timed, None), two.pop(timed, None)
+    assert one == two
 
 
 def test_seeds_of_scenes_differ_and_fit_every_generator():

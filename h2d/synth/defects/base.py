@@ -53,6 +53,10 @@ class Defect:
     """Which pictures it can be planted in; only for those that wish nothing. None: any."""
 
 
+NONE: Final[tuple[Defect, ...]] = ()
+"""Of a layout that is no stranger's."""
+
+
 def wished(defects: Sequence[Defect], *, count: int, seed: int) -> dict[int, Defect]:
     """Which picture is to be drawn or written with which defect; raises `UserError` when there are too few pictures."""
     num_planted = len(defects) * _rounds(count)

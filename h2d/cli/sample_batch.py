@@ -1,0 +1,95 @@
+"""`h2d sample --batch`: a file of prompts and poses to a folder of pictures."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from h2d.cli.console import console, errors
+from h2d.cli.output import print_json
+from h2d.cli.progress import LINE_EVERY_S
+
+if TYPE_CHECKING:
+    from h2d.infer.batch_file import BatchOutcome, Failure
+    from h2d.infer.options import SampleOptions
+    from h2d.infer.session import Session
+
+_NUM_TOLD = 5
+
+
+def sample_batch(
+    session: "Session", file: Path, out: Path, *, options: "SampleOptions", seed: int, batch_size: int, as_json: bool
+) -> None:
+    """Make every picture of the file; what was interrupted or failed is made by the same command."""
+    from h2d.infer.batch_file import run_batch
+
+    with BatchProgress(quiet=as_json) as progress:
+        try:
+            outcome = run_batch(session, file, out, options=options, seed=seed, batch_size=batch_size, watch=progress)
+        except KeyboardInterrupt:
+            errors.print(
+                f"Stopped: {progress.done} of {progress.total} pictures are in {out}; the same command goes on."
+            )
+            raise
+    _tell(outcome, out, as_json=as_json)
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+class BatchProgress:
+    """A bar on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}"), TimeRemainingColumn())
+        self._quiet = quiet
+        self._bar = Progress(*columns, console=errors, disable=quiet or not errors.is_terminal)
+        self._task = self._bar.add_task("pictures", total=None, detail="loading")
+        self._last_line = time.monotonic()
+        self.total = self.done = self._failed = 0
+
+    def __enter__(self) -> "BatchProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def started(self, total: int, done: int) -> None:
+        """`done` of `total` lines have their pictures already."""
+        self.total, self.done = total, done
+        self._bar.update(self._task, total=total, completed=done, detail="")
+        if done and not self._quiet:
+            errors.print(f"{done} of {total} pictures are there already", highlight=False)
+
+    def worked(self, failures: "Sequence[Failure]", num_made: int) -> None:
+        """Some lines are over."""
+        self.done += num_made
+        self._failed += len(failures)
+        detail = f"{self._failed} failed" if self._failed else ""
+        self._bar.update(self._task, completed=self.done + self._failed, detail=detail)
+        now = time.monotonic()
+        if not (self._quiet or errors.is_terminal) and now - self._last_line >= LINE_EVERY_S:
+            self._last_line = now
+            errors.print(f"{self.done}/{self.total} {detail}".rstrip(), highlight=False)
+
+
+def _tell(outcome: "BatchOutcome", out: Path, *, as_json: bool) -> None:
+    from h2d.infer.batch_file import FAILED_FILE
+
+    failed = [{"line": one.line.number, "id": one.line.id, "error": one.error} for one in outcome.failures]
+    if as_json:
+        print_json({"out": out, "total": outcome.total, "found": outcome.found, "made": outcome.made, "failed": failed})
+        return
+    console.print(
+        f"{outcome.made} pictures made, {outcome.found} were there, in {out}", soft_wrap=True, highlight=False
+    )
+    for row in failed[:_NUM_TOLD]:
+        errors.print(f"  {row['id']}: {row['error']}", style="red", soft_wrap=True, highlight=False, markup=False)
+    if failed:
+        errors.print(f"{len(failed)} failed: {out / FAILED_FILE}", style="red", soft_wrap=True, highlight=False)

@@ -1,0 +1,32 @@
+"""Names of picture files, and several pictures as one."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+
+def file_stem(prompt: str, seed: int) -> str:
+    """A name for a picture: the prompt's first words and the seed."""
+    words = re.findall(r"[a-z0-9]+", prompt.lower())
+    return "-".join(["-".join(words)[:48].strip("-") or "picture", str(seed)])
+
+
+def unused(path: Path) -> Path:
+    """The path itself, or with a number where it is taken: no picture is overwritten."""
+    number, free = 2, path
+    while free.exists():
+        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return free
+
+
+def grid(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one size in rows, about as wide as high."""
+    columns = max(1, round(len(images) ** 0.5 + 0.4999))
+    rows = -(-len(images) // columns)
+    width, height = images[0].size
+    joined = Image.new("RGB", (columns * width, rows * height), (255, 255, 255))
+    for place, image in enumerate(images):
+        joined.paste(image, (place % columns * width, place // columns * height))
+    return joined

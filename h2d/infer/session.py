@@ -1,0 +1,173 @@
+"""A loaded pipeline on its device, and what it makes written to files."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final, Literal, TypeAlias
+
+import torch
+from PIL import Image
+
+from h2d.config import as_plain
+from h2d.errors import UserError
+from h2d.infer.choosing import Models
+from h2d.infer.framing import output_size
+from h2d.infer.loading import load_models
+from h2d.infer.options import SampleOptions
+from h2d.infer.output import TwoStageOutput
+from h2d.infer.provenance import differing, fingerprints, pose_record
+from h2d.infer.requests import Item, request_of
+from h2d.infer.two_stage import TwoStagePipeline
+from h2d.models.download import sha256_of
+
+Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
+OnStep: TypeAlias = Callable[[str, int, int], None]
+"""Told of each finished step: its stage, its number from 0, and how many there are."""
+
+_TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_SMALL: Final = 5_000_000
+"""Parameters below which a U-Net's layers are too small to share: waiting for the other thread costs more."""
+
+_PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """One picture of a request."""
+
+    image: Image.Image
+    record: dict[str, Any]
+    output: TwoStageOutput
+    index: int
+    """Of it in `output`."""
+    notes: tuple[str, ...]
+
+
+class Session:
+    """Loads once, samples often."""
+
+    def __init__(self, models: Models, *, device: str = "auto", precision: Precision = "auto") -> None:
+        quiet_libraries()
+        self.device = device_of(device)
+        self.precision = precision_of(precision, self.device)
+        self._models = models
+        self.pipe: TwoStagePipeline = load_models(models).to(self.device)
+        if self.precision != "fp32":
+            self.pipe.to(_TYPES[self.precision])
+        self.pipe.set_progress_bar_config(disable=True)
+        if self.device.type == "cpu" and sum(map(torch.numel, self.pipe.unet.parameters())) < _SMALL:
+            torch.set_num_threads(1)
+        self._fingerprints = fingerprints(self.pipe)
+
+    def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
+        """The pictures of some items of one size, in one batch: the same batch gives the same bits."""
+        total = self.pipe.num_steps(options)
+
+        def tell(_pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            if on_step is not None:
+                on_step(tensors["stage"], step, total)
+            return tensors
+
+        output = self.pipe(
+            [item.prompt for item in items],
+            [item.pose for item in items],
+            seed=[item.seed for item in items],
+            options=options,
+            callback_on_step_end=tell,
+        )
+        alike = len({(item.prompt, item.pose.pose_hash()) for item in items}) == 1
+        return [
+            Made(
+                image=image,
+                record={
+                    **self._record(item, options),
+                    "batch_seeds": [each.seed for each in items] if alike else [item.seed],
+                    "batch_size": len(items),
+                },
+                output=output,
+                index=index,
+                notes=tuple(output.notes[index]),
+            )
+            for index, (item, image) in enumerate(zip(items, output.images, strict=True))
+        ]
+
+    def size_of(self, item: Item, options: SampleOptions) -> tuple[int, int]:
+        """The (height, width) that an item's picture gets; raises `UserError`."""
+        wanted = options.height, options.width
+        short, multiple = self.pipe.config.size_px, self.pipe.size_multiple
+        return output_size(item.pose.size_hw, wanted, short_px=short, multiple=multiple)
+
+    def _record(self, item: Item, options: SampleOptions) -> dict[str, Any]:
+        scheduler = self.pipe.fresh_scheduler("body", options)
+        return {
+            "method": "two-stage",
+            "prompt": item.prompt,
+            "seed": item.seed,
+            "options": as_plain(options),
+            "resolved": {"scheduler": type(scheduler).__name__, "steps": len(scheduler.timesteps)},
+            "pose": pose_record(item.pose),
+            "models": self._models.as_record(),
+            "hand_photo_sha256": sha256_of(options.hand_photo) if options.hand_photo else None,
+            "weights": self._fingerprints,
+            "machine": {"device": self.device.type, "precision": self.precision, "threads": torch.get_num_threads()},
+            "versions": {name: version(name) for name in _PACKAGES},
+        }
+
+    def has_weights_of(self, record: Mapping[str, Any]) -> bool:
+        """Whether a picture was made with these very networks."""
+        return not differing(record["weights"], self._fingerprints)
+
+    def check_weights(self, record: Mapping[str, Any], name: str) -> None:
+        """Raise `UserError` when a record was made with other networks than these."""
+        others = differing(record["weights"], self._fingerprints)
+        if others:
+            raise UserError(
+                f"{name}: made with another {', '.join(others)}: name the models of then by --hand and --outpaint"
+            )
+
+    def remarks(self, record: Mapping[str, Any]) -> list[str]:
+        """What of machine, versions and batch is not as it was then, so that bits may differ."""
+        request = request_of(record, "the picture")
+        now = self._record(request.items()[0], request.options)
+        found = [
+            f"{part} was {record[group].get(part)} then and is {now[group][part]} now: bits may differ"
+            for group in ("machine", "versions")
+            for part in now[group]
+            if record[group].get(part) != now[group][part]
+        ]
+        if record["hand_photo_sha256"] != now["hand_photo_sha256"]:
+            found.append(f"{request.options.hand_photo} is another photograph now: the hands differ")
+        if record["batch_size"] != len(request.seeds):
+            found.append(f"made in a batch of {record['batch_size']} other pictures then: bits may differ")
+        return found
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a name; `auto` is CUDA, else Apple's, else the CPU. Raises `UserError` when it is not here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = name.partition(":")[0]
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in here:
+        raise UserError(f"--device {name}: choose one of auto, {', '.join(here)}")
+    if not here[kind]:
+        raise UserError(f"--device {name}: there is none here: use --device cpu, or see h2d doctor")
+    return torch.device(name)
+
+
+def precision_of(name: Precision, device: torch.device) -> str:
+    """`auto` is bf16 on a GPU that has it, fp16 on one that has not, fp32 elsewhere."""
+    if name != "auto":
+        return name
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def quiet_libraries() -> None:
+    """No bars of the libraries' own while weights load."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,187 @@
+"""The base's stage, for the miniature: a text-to-image U-Net and its text encoder, or an inpainting one made of them.
+
+Axis legend: b batch, h w picture size, l k latent size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor, nn
+
+from h2d.config import config
+from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.checkpoint import write_facts
+from h2d.models.diffusion import add_noise, noise_loss, target
+from h2d.models.hand_generator import widen_conv_in
+from h2d.models.outpainter import canvas_of, kept_cells
+from h2d.train.batches import to_picture
+from h2d.train.outpaint import OutpaintExamples, OutpaintOptions
+from h2d.train.parts import TINY, base_folder, decode_latents, latents_of, sample_ddim, save_base
+from h2d.train.stage import Batch, Example, Losses, Networks, Row
+
+
+@config
+class BaseOptions:
+    """Our choices: the paper starts from Stable Diffusion."""
+
+    base: str = TINY
+    """A folder in diffusers' format with a U-Net of 4 channels."""
+    in_channels: int = 4
+    """9 makes an inpainting U-Net of it, shown the hands in half of the samples and nothing in the others."""
+    train_text: bool = True
+    """The text encoder learns too; an inpainting U-Net leaves it as it is."""
+    caption_dropout: float = 0.1
+    dilation_px: int = 5
+
+    def __post_init__(self) -> None:
+        if self.in_channels not in (4, 9):
+            raise ValueError(f"in_channels must be 4 or 9, got {self.in_channels}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseExamples:
+    """The outpainter's examples without a skeleton, some of them with nothing to keep."""
+
+    outpaint: OutpaintExamples
+
+    def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
+        """Decode, cut, drop."""
+        return self.varied(self.fixed(row, random.spawn(1)[0] if training else None), random, training=training)
+
+    def fixed(self, row: Row, colours: np.random.Generator | None) -> Example:
+        """What stays the same of a row; colours shifted if a generator is given."""
+        example = self.outpaint.fixed(row, colours)
+        del example["skeleton"]
+        return example
+
+    def varied(self, example: Example, random: np.random.Generator, *, training: bool) -> Example:
+        """Noise, and the caption and the mask dropped."""
+        shown = torch.tensor(float(random.uniform() < 0.5) if training else 0.0)
+        return {**self.outpaint.varied(example, random, training=training), "mask_shown": shown}
+
+
+class BaseStage:
+    """Trains the U-Net, and the text encoder with it."""
+
+    Options: ClassVar[type] = BaseOptions
+    table: ClassVar[str] = "images"
+    columns: ClassVar[tuple[str, ...]] = ("id", "image", "body", "mask_left", "mask_right", "caption")
+    light_columns: ClassVar[tuple[str, ...]] = ("id", "persons", "mask_left_px", "mask_right_px")
+    activation_bytes: ClassVar[tuple[float, float]] = (0.98e9, 0.155e9)
+
+    def __init__(self, options: BaseOptions, *, size_px: int = 512) -> None:
+        self._options = options
+        self._size_px = size_px
+
+    @cached_property
+    def _base(self) -> Path:
+        return base_folder(self._options.base, in_channels=4)
+
+    def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
+        """People with a hand that has a mask."""
+        left, right = (
+            np.nan_to_num(np.asarray(light[name].to_numpy(zero_copy_only=False), np.float64))
+            for name in ("mask_left_px", "mask_right_px")
+        )
+        return np.asarray(left + right > 0, bool)
+
+    def check(self) -> None:
+        """Find the base."""
+        check_base(self._base)
+
+    def examples(self) -> BaseExamples:
+        """With CLIP's tokenizer."""
+        options = OutpaintOptions(
+            caption_dropout=self._options.caption_dropout, dilation_px=self._options.dilation_px, min_mask_px=0
+        )
+        tokenizer = load_tokenizer(self._base)
+        return BaseExamples(outpaint=OutpaintExamples(options=options, size_px=self._size_px, tokenizer=tokenizer))
+
+    def build(self, *, seed: int) -> Networks:
+        """The base's own parts; an inpainting U-Net's new weights are zero."""
+        unet, text_encoder = load_unet(self._base), load_text_encoder(self._base)
+        if unet.config["in_channels"] < self._options.in_channels:
+            random = torch.Generator().manual_seed(seed)
+            widen_conv_in(unet, self._options.in_channels, init="zero", random=random)
+        trained = {"unet": unet, **({"text_encoder": text_encoder} if self._trains_text else {})}
+        frozen = {"vae": load_vae(self._base), **({} if self._trains_text else {"text_encoder": text_encoder})}
+        return Networks(
+            trained=nn.ModuleDict(trained), frozen=nn.ModuleDict(frozen), scheduler=load_scheduler(self._base)
+        )
+
+    @property
+    def _trains_text(self) -> bool:
+        return self._options.train_text and self._options.in_channels == 4
+
+    def encode(self, networks: Networks, example: Batch) -> dict[str, Tensor]:
+        """Latents of pictures and canvases instead of pixels, for the cache."""
+        vae = networks.frozen["vae"]
+        latents = {"latents": latents_of(vae, example["image"])}
+        if self._options.in_channels == 9:
+            latents["canvas_latents"] = latents_of(vae, canvas_of(example["image"], example["mask"]))
+            latents["empty_latents"] = latents_of(vae, torch.zeros_like(example["image"]))
+        return latents
+
+    def loss(self, networks: Networks, batch: Batch) -> Losses:
+        """L_LDM."""
+        known = {**self.encode(networks, batch), **batch.tensors} if "image" in batch.tensors else batch.tensors
+        noisy = add_noise(networks.scheduler, known["latents"], batch["noise"], batch["timesteps"])
+        predicted = self._predict(networks, batch, known, noisy, batch["timesteps"])
+        wanted = target(networks.scheduler, known["latents"], batch["noise"], batch["timesteps"])
+        losses = noise_loss(predicted, wanted)
+        return Losses(
+            total=losses.mean(),
+            parts={"noise": losses.detach().mean()},
+            per_sample=losses.detach(),
+            timesteps=batch["timesteps"],
+        )
+
+    def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
+        """What is generated from the words, beside the picture that they are of."""
+        known = {**self.encode(networks, batch), **batch.tensors}
+        latents = sample_ddim(
+            networks.scheduler,
+            batch["noise"],
+            lambda latents, steps: self._predict(networks, batch, known, latents, steps),
+        )
+        rows = [
+            np.concatenate([generated, to_picture(batch["image"][number].float().cpu())], axis=1)
+            for number, generated in enumerate(decode_latents(networks.frozen["vae"], latents))
+        ]
+        return np.concatenate(rows)
+
+    def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
+        """A whole base, which any stage can start from."""
+        text_encoder = (networks.trained if self._trains_text else networks.frozen)["text_encoder"]
+        save_base(
+            folder,
+            {
+                "vae": networks.frozen["vae"],
+                "unet": networks.trained["unet"],
+                "text_encoder": text_encoder,
+                "tokenizer": load_tokenizer(self._base),
+                "scheduler": load_scheduler(self._base, as_is=True),
+            },
+        )
+        write_facts(folder, {"stage": "base", "base": str(self._base), **facts})
+
+    def _predict(
+        self, networks: Networks, batch: Batch, known: Mapping[str, Tensor], noisy: Tensor, steps: Tensor
+    ) -> Tensor:
+        text_encoder: Any = (networks.trained if self._trains_text else networks.frozen)["text_encoder"]
+        text = text_encoder(batch["tokens"])[0]
+        joined = noisy
+        if self._options.in_channels == 9:
+            shown = batch["mask_shown"].view(-1, 1, 1, 1)
+            kept = kept_cells(batch["mask"].float()) * shown
+            canvas = torch.where(shown > 0, known["canvas_latents"], known["empty_latents"])
+            joined = torch.cat((noisy, 1 - kept, canvas), dim=1)
+        noise: Tensor = networks.trained["unet"](joined, steps, encoder_hidden_states=text, return_dict=False)[0]
+        return noise

@@ -1,0 +1,174 @@
+"""The autoencoder's stage, for the miniature: windows of whole pictures, near and far.
+
+Latents are held at mean 0 and spread 1 by the loss, so that the scale is 1. Axis legend: b batch, h w picture size,
+c latent channels, l k latent size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from h2d.config import config
+from h2d.images import decode_rgb, resize
+from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.checkpoint import write_facts
+from h2d.pose.layouts import HANDS
+from h2d.pose.points import extent_xywh, present
+from h2d.train.batches import draw_noise, to_model_range, to_picture
+from h2d.train.parts import TINY, base_folder, save_base
+from h2d.train.stage import Batch, Example, Losses, Networks, Row
+
+
+@config
+class VaeOptions:
+    """Our choices: the paper trains no autoencoder."""
+
+    base: str = TINY
+    """A folder in diffusers' format, whose autoencoder is trained."""
+    nearest: float = 0.25
+    """Side of the smallest window, in sides of the picture."""
+    hand_share: float = 0.6
+    """How often a window is laid around a hand."""
+    edge_weight: float = 1.0
+    """Of the difference between neighbouring pixels, without which small decoders blur."""
+    colour_weight: float = 1.0
+    """Of the difference between means of 8 x 8 pixels, which the eye sees first and a mean over pixels last."""
+    moment_weight: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VaeExamples:
+    """Makes a square window of a row of `images`."""
+
+    options: VaeOptions
+    size_px: int
+
+    def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
+        """Half of the windows are mirrored; without `training`, the largest square in the middle."""
+        noise = draw_noise(random, size_px=self.size_px)
+        picture = decode_rgb(row["image"])
+        shorter = min(picture.shape[:2])
+        near, on_hand, mirrored, *place = random.uniform(size=5)
+        side = round(shorter * self.options.nearest**near) if training else shorter
+        middle = np.array([picture.shape[1], picture.shape[0]]) / 2
+        spread = (np.array(place) - 0.5) * (np.array([picture.shape[1], picture.shape[0]]) - side)
+        hands = [row["body"][part] for part in HANDS.values() if present(row["body"][part]).any()]
+        if training and hands and on_hand < self.options.hand_share:
+            x, y, width, height = extent_xywh(hands[int(on_hand * 1e6) % len(hands)])
+            middle, spread = np.array([x + width / 2, y + height / 2]), (np.array(place) - 0.5) * side / 2
+        if training:
+            middle = middle + spread
+        left = int(np.clip(middle[0] - side / 2, 0, picture.shape[1] - side))
+        top = int(np.clip(middle[1] - side / 2, 0, picture.shape[0] - side))
+        window = np.ascontiguousarray(picture[top : top + side, left : left + side])
+        if training and mirrored < 0.5:
+            window = np.ascontiguousarray(window[:, ::-1])
+        return {"image": to_model_range(resize(window, (self.size_px, self.size_px))), **noise}
+
+
+class VaeStage:
+    """Trains the autoencoder of a base."""
+
+    Options: ClassVar[type] = VaeOptions
+    table: ClassVar[str] = "images"
+    columns: ClassVar[tuple[str, ...]] = ("id", "image", "body")
+    light_columns: ClassVar[tuple[str, ...]] = ("id",)
+    activation_bytes: ClassVar[tuple[float, float]] = (4e9, 1e9)
+
+    def __init__(self, options: VaeOptions, *, size_px: int = 512) -> None:
+        self._options = options
+        self._size_px = size_px
+
+    @cached_property
+    def _base(self) -> Path:
+        return base_folder(self._options.base, in_channels=4)
+
+    def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
+        """All."""
+        return np.ones(len(light), bool)
+
+    def check(self) -> None:
+        """Find the base."""
+        check_base(self._base)
+
+    def examples(self) -> VaeExamples:
+        """Windows need no words."""
+        return VaeExamples(options=self._options, size_px=self._size_px)
+
+    def build(self, *, seed: int) -> Networks:
+        """The autoencoder as it is in the base; nothing is drawn."""
+        del seed
+        return Networks(trained=nn.ModuleDict({"vae": load_vae(self._base)}))
+
+    def loss(self, networks: Networks, batch: Batch) -> Losses:
+        """The differences of pixels and of neighbours, and how far the latents are from mean 0 and spread 1."""
+        means, decoded = self._round_trip(networks, batch)
+        picture, rebuilt = batch["image"].float(), decoded.float()
+        pixels = functional.l1_loss(rebuilt, picture, reduction="none").mean(dim=(1, 2, 3))
+        edges = sum((rebuilt.diff(dim=axis) - picture.diff(dim=axis)).abs().mean(dim=(1, 2, 3)) for axis in (2, 3))
+        assert isinstance(edges, Tensor)
+        colours = functional.avg_pool2d(rebuilt - picture, 8).abs().mean()
+        moments = _moment_error(means)
+        total = (
+            pixels.mean()
+            + self._options.edge_weight * edges.mean()
+            + self._options.colour_weight * colours
+            + self._options.moment_weight * moments
+        )
+        parts = {"pixels": pixels.mean(), "edges": edges.mean(), "colours": colours, "moments": moments}
+        return Losses(
+            total=total,
+            parts={name: part.detach() for name, part in parts.items()},
+            per_sample=pixels.detach(),
+            timesteps=batch["timesteps"],
+        )
+
+    def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
+        """The picture, and what is left of it."""
+        _, decoded = self._round_trip(networks, batch)
+        rows = [
+            np.concatenate(
+                [to_picture(batch["image"][number].float().cpu()), to_picture(rebuilt.float().cpu())], axis=1
+            )
+            for number, rebuilt in enumerate(decoded)
+        ]
+        return np.concatenate(rows)
+
+    def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
+        """The base with its new autoencoder."""
+        save_base(
+            folder,
+            {
+                "vae": networks.trained["vae"],
+                "unet": load_unet(self._base),
+                "text_encoder": load_text_encoder(self._base),
+                "tokenizer": load_tokenizer(self._base),
+                "scheduler": load_scheduler(self._base, as_is=True),
+            },
+        )
+        write_facts(folder, {"stage": "vae", "base": str(self._base), **facts})
+
+    def _round_trip(
+        self, networks: Networks, batch: Batch
+    ) -> tuple[Float[Tensor, "b c l k"], Float[Tensor, "b 3 h w"]]:
+        """Latents and pictures; a little noise on the latents keeps the decoder from leaning on their last digits."""
+        vae: Any = networks.trained["vae"]
+        means = vae.encode(batch["image"]).latent_dist.mean
+        noisy = means + 0.05 * batch["posterior_noise"] if vae.training else means
+        return means, vae.decode(noisy).sample
+
+
+def _moment_error(latents: Float[Tensor, "b c l k"]) -> Float[Tensor, ""]:
+    """How far every channel is from mean 0 and spread 1."""
+    values = latents.float()
+    means, spreads = values.mean(dim=(0, 2, 3)), values.std(dim=(0, 2, 3))
+    error: Tensor = (means.square() + (spreads - 1).square()).mean()
+    return error

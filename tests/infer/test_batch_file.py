@@ -1,0 +1,193 @@
+"""Batches: every line gives a picture or a line of `failed.jsonl`; a repeated run makes what is missing."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from h2d.cli import app
+from h2d.errors import UserError
+from h2d.infer.batch_file import BatchWorker, read_lines, run_batch
+from h2d.infer.choosing import default_models
+from h2d.infer.options import SampleOptions
+from h2d.infer.provenance import read_record
+from h2d.infer.session import Session
+from h2d.pose.openpose_json import write_pose
+
+FEW = SampleOptions(num_inference_steps=2, hand_attempts=1)
+
+
+class Notes:
+    def __init__(self):
+        self.starts, self.worked_on, self.interrupt_after = [], 0, None
+
+    def started(self, total, done):
+        self.starts.append((total, done))
+
+    def worked(self, failures, num_made):
+        self.worked_on += len(failures) + num_made
+        if self.interrupt_after == self.worked_on:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def session(checkpoints):
+    return Session(default_models(checkpoints[0].parent), device="cpu")
+
+
+@pytest.fixture
+def batch(tmp_path, pose):
+    write_pose(pose, tmp_path / "pose.json")
+    write_pose(pose.resized(512, 768), tmp_path / "tall.json")
+    file = tmp_path / "batch.jsonl"
+
+    def write(*rows):
+        texts = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+        file.write_text("\n".join(texts) + "\n")
+        return file
+
+    return write
+
+
+GOOD = [
+    {"id": "one", "prompt": "a person", "pose": "pose.json", "seed": 3},
+    {"prompt": "a tall person", "pose": "tall.json"},
+    {"id": "three", "prompt": "a person", "pose": "pose.json", "options": {"blend": "naive"}},
+]
+
+
+def test_a_batch_is_made_stopped_gone_on_with_and_done(session, batch, tmp_path):
+    file, out, notes = batch(*GOOD), tmp_path / "out", Notes()
+    notes.interrupt_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(session, file, out, options=FEW, watch=notes)
+    assert [path.name for path in out.iterdir()] == ["one.png"]
+    first = (out / "one.png").stat().st_mtime_ns
+    notes = Notes()
+    outcome = run_batch(session, file, out, options=FEW, watch=notes)
+    assert (outcome.total, outcome.found, outcome.made, outcome.failures) == (3, 1, 2, ())
+    assert notes.starts == [(3, 1)]
+    assert {path.name for path in out.iterdir()} == {"one.png", "000002.png", "three.png"}
+    assert (out / "one.png").stat().st_mtime_ns == first
+    with Image.open(out / "000002.png") as tall:
+        assert tall.size == (128, 192)
+    assert read_record(out / "000002.png")["seed"] == 2
+    assert read_record(out / "three.png")["options"]["blend"] == "naive"
+    again = run_batch(session, file, out, options=FEW, watch=Notes())
+    assert (again.found, again.made) == (3, 0)
+    changed = batch({**GOOD[0], "prompt": "another person"}, *GOOD[1:])
+    assert run_batch(session, changed, out, options=FEW, watch=Notes()).made == 1
+    assert run_batch(session, changed, out, options=SampleOptions(num_inference_steps=1), watch=Notes()).made == 3
+
+
+def test_a_damaged_picture_is_made_again(session, batch, tmp_path):
+    file, out = batch(GOOD[0]), tmp_path / "out"
+    run_batch(session, file, out, options=FEW, watch=Notes())
+    (out / "one.png").write_bytes((out / "one.png").read_bytes()[:60])
+    assert run_batch(session, file, out, options=FEW, watch=Notes()).made == 1
+
+
+def test_bad_lines_are_told_and_do_not_stop_the_rest(session, batch, tmp_path):
+    (tmp_path / "broken.json").write_text("{")
+    bad = [
+        "not json",
+        "[1]",
+        {"prompt": "", "pose": "pose.json"},
+        {"prompt": "x"},
+        {"prompt": "x", "pose": "none.json"},
+        {"prompt": "x", "pose": "broken.json"},
+        {"prompt": "x", "pose": "pose.json", "seed": -1},
+        {"prompt": "x", "pose": "pose.json", "sed": 1},
+        {"prompt": "x", "pose": "pose.json", "id": "../up"},
+        {"prompt": "x", "pose": "pose.json", "options": {"steps": 3}},
+        {"prompt": "x", "pose": "pose.json", "options": {"height": 100}},
+    ]
+    file, out = batch(GOOD[0], *bad), tmp_path / "out"
+    outcome = run_batch(session, file, out, options=FEW, batch_size=4, watch=Notes())
+    assert outcome.made == 1
+    messages = [failure.error for failure in outcome.failures]
+    expected = [
+        "line 2: not JSON",
+        "line 3: no object",
+        "line 4: prompt = ''",
+        "line 5: pose = None",
+        "none.json: cannot be read",
+        "broken.json: not JSON",
+        "line 8: seed = -1",
+        "line 9: sed: there is no such key",
+        "line 10: id = '../up'",
+        "line 11: steps = 3: there is no such option",
+        "height = 100: choose a multiple of 16",
+    ]
+    assert len(messages) == len(expected)
+    for wanted in expected:
+        assert any(wanted in message for message in messages), wanted
+    assert not any("\n" in message for message in messages)
+    assert len((out / "failed.jsonl").read_text().splitlines()) == len(bad)
+    run_batch(session, batch(GOOD[0]), out, options=FEW, watch=Notes())
+    assert not (out / "failed.jsonl").exists()
+
+
+def test_pictures_that_go_together_are_made_at_once_and_one_that_fails_alone(session, batch, tmp_path, monkeypatch):
+    rows = [{"id": f"p{number}", "prompt": f"person {number}", "pose": "pose.json"} for number in range(4)]
+    file = batch(*rows, {"id": "tall", "prompt": "x", "pose": "tall.json"})
+    calls, whole = [], Session.sample
+
+    def count(self, items, options, on_step=None):
+        calls.append(len(items))
+        if any(item.prompt == "person 2" for item in items):
+            raise RuntimeError("out of memory")
+        return whole(self, items, options, on_step)
+
+    monkeypatch.setattr(Session, "sample", count)
+    outcome = run_batch(session, file, tmp_path / "out", options=FEW, batch_size=5, watch=Notes())
+    assert calls == [4, 1, 1, 1, 1, 1]
+    assert outcome.made == 4
+    assert [(failure.line.id, failure.error) for failure in outcome.failures] == [("p2", "RuntimeError: out of memory")]
+
+
+def test_what_fails_every_time_stops(session, batch, tmp_path):
+    file = batch(*[{"prompt": "x", "pose": "none.json"}] * 30)
+    with pytest.raises(UserError, match="the first 20 lines all failed"):
+        run_batch(session, file, tmp_path / "out", options=FEW, watch=Notes())
+
+
+def test_files_that_are_no_batch(batch, tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_lines(tmp_path / "none.jsonl")
+    with pytest.raises(UserError, match="no lines"):
+        read_lines(batch(""))
+    with pytest.raises(UserError, match="lines 1 and 3 have the id 'one'"):
+        read_lines(batch(GOOD[0], GOOD[1], GOOD[0]))
+
+
+def test_other_networks_make_the_picture_anew(session, batch, tmp_path, tmp_path_factory):
+    from tiny_models import write_checkpoints
+
+    file, out = batch(GOOD[0]), tmp_path / "out"
+    run_batch(session, file, out, options=FEW, watch=Notes())
+    hand, _ = write_checkpoints(tmp_path_factory.mktemp("other"), mask_bias=0.8)
+    other = Session(default_models(hand.parent), device="cpu")
+    (line,) = read_lines(file)
+    assert BatchWorker(session, tmp_path, out, options=FEW, seed=0).is_done(line)
+    assert not BatchWorker(other, tmp_path, out, options=FEW, seed=0).is_done(line)
+
+
+def test_the_command(checkpoints, batch, tmp_path, monkeypatch):
+    file = batch(*GOOD[:1], {"prompt": "x"})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to(checkpoints[0].parent)
+    arguments = ["sample", "--batch", str(file), "--steps", "2"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "1 pictures made, 0 were there, in samples/batch" in done.output
+    assert "000002: line 2: pose = None" in done.output
+    told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert (told["made"], told["found"], len(told["failed"])) == (0, 1, 1)
+    picture = tmp_path / "samples" / "batch" / "one.png"
+    again = CliRunner().invoke(app, ["sample", "--like", str(picture), "--out", "again.png"])
+    assert again.exit_code == 0, again.output
+    with Image.open("again.png") as second, Image.open(picture) as first:
+        assert np.array_equal(np.asarray(second), np.asarray(first))

@@ -1,0 +1,181 @@
+"""`h2d sample` from end to end with miniature networks, and what it says of mistakes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from h2d.cli import app
+from h2d.errors import UserError
+from h2d.infer.picture_files import file_stem, grid, unused
+from h2d.infer.provenance import read_record, write_png
+from h2d.pose.openpose_json import write_pose
+
+FEW = ("--steps", "3", "--set", "hand_attempts=1")
+
+
+@pytest.fixture(autouse=True)
+def here(checkpoints, tmp_path, monkeypatch, pose) -> Path:
+    """A folder with `runs/` and a pose, as a user has it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to(checkpoints[0].parent)
+    write_pose(pose, tmp_path / "pose.json")
+    return tmp_path
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, ["sample", *arguments])
+
+
+def pixels(path: Path | str) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_a_pose_and_a_prompt_are_enough_and_repeat_to_the_bit(here):
+    first = run("--pose", "pose.json", "--prompt", "a person waves", "--seed", "7", *FEW)
+    assert first.exit_code == 0, first.output
+    assert "tiny_hand" in first.stdout
+    assert "miniature networks" in first.stdout
+    assert "samples/a-person-waves-7.png  seed 7" in first.stdout
+    assert "Again: h2d sample --like samples/a-person-waves-7.png" in first.stdout
+    picture = here / "samples" / "a-person-waves-7.png"
+    assert pixels(picture).shape == (128, 128, 3)
+    record = read_record(picture)
+    assert record["prompt"] == "a person waves"
+    assert record["resolved"] == {"scheduler": "DDIMScheduler", "steps": 3}
+    assert set(record["weights"]) >= {"unet", "vae", "controlnet", "hand_unet", "mask_head"}
+    (here / "pose.json").unlink()
+    again = run("--like", str(picture), "--out", "again.png")
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(pixels("again.png"), pixels(picture))
+    assert read_record(here / "again.png") == record
+    assert "bits may differ" not in again.output
+
+
+def test_several_seeds_a_grid_and_one_of_them_again(here):
+    done = run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--n", "3", "--grid", "--json", *FEW)
+    told = json.loads(done.stdout)
+    assert [picture["seed"] for picture in told["pictures"]] == [4, 5, 6]
+    assert [Path(path).name for path in told["files"]] == ["x-4.png", "x-5.png", "x-6.png", "x-4-grid.png"]
+    assert pixels(told["files"][3]).shape == (256, 256, 3)
+    second = told["files"][1]
+    assert run("--like", second, "--out", "again.png").exit_code == 0
+    assert np.array_equal(pixels("again.png"), pixels(second))
+
+
+def test_like_with_other_options_varies_the_picture(here):
+    run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--out", "one.png", *FEW)
+    done = run("--like", "one.png", "--prompt", "y", "--blend", "naive", "--out", "two.png")
+    assert done.exit_code == 0, done.output
+    record = read_record(here / "two.png")
+    assert (record["prompt"], record["seed"], record["options"]["blend"]) == ("y", 4, "naive")
+    assert record["options"]["num_inference_steps"] == 3
+    run("--like", "one.png", "--seed", "9", "--out", "three.png")
+    assert read_record(here / "three.png")["seed"] == 9
+    assert not np.array_equal(pixels("three.png"), pixels("one.png"))
+
+
+def test_every_step_is_saved_with_one_sheet(here):
+    done = run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--out", "one.png", "--save-intermediates", *FEW)
+    assert "step by step: one/sheet.png" in done.stdout
+    names = {path.name for path in (here / "one").iterdir()}
+    assert names >= {
+        "1-skeleton.png",
+        "2-heatmaps-1-left.png",
+        "3-hand-2-right.png",
+        "3-hand-1-left-mask.png",
+        "3-hand-1-left-mask-predicted.png",
+        "4-canvas.png",
+        "4-canvas-mask.png",
+        "5-step-mask-001.png",
+        "5-step-mask-003.png",
+        "6-decoded.png",
+        "7-picture.png",
+        "sheet.png",
+    }
+    assert np.array_equal(pixels(here / "one" / "7-picture.png"), pixels("one.png"))
+    assert pixels(here / "one" / "sheet.png").shape[1] > 600
+
+
+def test_a_size_and_a_config_file(here):
+    (here / "options.yaml").write_text("num_inference_steps: 2\nguidance_scale: 1.0\nhand_attempts: 1\n")
+    done = run("--pose", "pose.json", "--prompt", "x", "--size", "96x160", "--config", "options.yaml", "--out", "a.png")
+    assert done.exit_code == 0, done.output
+    assert pixels("a.png").shape == (160, 96, 3)
+    assert read_record(here / "a.png")["resolved"]["steps"] == 2
+
+
+def test_a_saved_pipeline_serves_too(here, pipe):
+    pipe.save_pretrained(here / "saved")
+    done = run("--pose", "pose.json", "--prompt", "x", "--pipeline", "saved", "--seed", "1", "--out", "a.png", *FEW)
+    assert done.exit_code == 0, done.output
+    assert read_record(here / "a.png")["models"] == {"pipeline": "saved"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prompt", "x"], "--pose is missing"),
+        (["--pose", "pose.json"], "--prompt is missing"),
+        (["--pose", "pose.json", "--prompt", "  "], "--prompt is empty"),
+        (["--pose", "no.json", "--prompt", "x"], "no.json: cannot be read"),
+        (["--pose", "pose.json", "--prompt", "x", "--size", "512"], "--size 512: give WIDTHxHEIGHT"),
+        (["--pose", "pose.json", "--prompt", "x", "--size", "100x128"], "width = 100: choose a multiple of 16"),
+        (["--pose", "pose.json", "--prompt", "x", "--scheduler", "pndm"], "unknown scheduler 'pndm'"),
+        (["--pose", "pose.json", "--prompt", "x", "--blend", "soft"], "unknown blending 'soft'"),
+        (["--pose", "pose.json", "--prompt", "x", "--set", "guidence=3"], "guidence = 3: there is no such option"),
+        (["--pose", "pose.json", "--prompt", "x", "--hand", "runs/tiny_hand"], "--outpaint is missing"),
+        (["--pose", "pose.json", "--prompt", "x", "--pipeline", "runs"], "model_index.json is missing"),
+        (["--pose", "pose.json", "--prompt", "x", "--device", "tpu"], "--device tpu: choose one of auto, cpu"),
+        (["--pose", "pose.json", "--prompt", "x", "--precision", "int8"], "--precision int8: choose one of"),
+        (["--like", "pose.json"], "pose.json: not a picture"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message):
+    done = run(*arguments)
+    assert done.exit_code != 0
+    assert isinstance(done.exception, UserError), done.output
+    assert message in str(done.exception)
+    assert "\n" not in str(done.exception)
+
+
+def test_pictures_of_others_are_refused(here):
+    Image.new("RGB", (8, 8)).save(here / "plain.png")
+    with pytest.raises(UserError, match="says nothing of how it was made"):
+        read_record(here / "plain.png")
+    (here / "half.png").write_bytes((here / "plain.png").read_bytes()[:40])
+    with pytest.raises(UserError, match=r"half\.png: "):
+        read_record(here / "half.png")
+
+
+def test_other_weights_are_told_from_those_of_then(here, checkpoints, tmp_path_factory):
+    from tiny_models import write_checkpoints
+
+    run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--out", "one.png", *FEW)
+    record = read_record(here / "one.png")
+    hand, body = write_checkpoints(tmp_path_factory.mktemp("others"), mask_bias=0.9)
+    record["models"] = {"hand": str(hand / "checkpoints/step-0000001/model"), "outpaint": record["models"]["outpaint"]}
+    write_png(here / "other.png", Image.open(here / "one.png"), record)
+    done = run("--like", "other.png", "--out", "again.png")
+    assert "other.png: made with another mask_head: name the models of then" in str(done.exception)
+    done = run("--like", "other.png", "--hand", str(hand), "--outpaint", str(body), "--out", "again.png")
+    assert done.exit_code == 0
+
+
+def test_names_and_grids():
+    assert file_stem("A person, waving!", 3) == "a-person-waving-3"
+    assert file_stem("挥手", 3) == "picture-3"
+    images = [Image.new("RGB", (4, 2), (number, 0, 0)) for number in range(5)]
+    assert grid(images).size == (12, 4)
+    assert grid(images[:1]).size == (4, 2)
+    assert grid(images[:4]).size == (8, 4)
+
+
+def test_no_picture_is_overwritten(here):
+    (here / "a.png").touch()
+    (here / "a-2.png").touch()
+    assert unused(here / "a.png").name == "a-3.png"
+    assert unused(here / "b.png").name == "b.png"

@@ -1,0 +1,141 @@
+"""The stages that a miniature is trained by, the cache they learn from, and a rate that falls."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_studio import STUDIO
+from stand_in import Silent
+
+from h2d.config import validate_config
+from h2d.errors import UserError
+from h2d.models.base import load_tokenizer, load_unet
+from h2d.models.checkpoint import read_facts
+from h2d.models.miniature import NUM_TOKENS, MiniatureSizes, write_base
+from h2d.synth.generate import generate
+from h2d.train.batches import draw_noise
+from h2d.train.config import OptimizerConfig, TrainConfig
+from h2d.train.loop import train
+from h2d.train.optimizer import rate_at
+
+SIZES = MiniatureSizes(
+    unet_channels=(16, 32), vae_channels=(8, 8, 8, 8), text_width=16, text_layers=1, text_heads=2, picture_px=64
+)
+CAPTIONS = ["A person with tan skin, in a navy blue top, is making a fist.", "Two hands, palms together."]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    write_base(folder, CAPTIONS, SIZES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("drawn") / "set"
+    generate("manifest", root, count=10, seed=2, size_px=96, workers=1, studio=STUDIO)
+    return root
+
+
+def config(stage, base, drawn, out, **changes) -> TrainConfig:
+    settings = {
+        "stage": stage,
+        "out": out,
+        "data": {"manifests": [drawn]},
+        "steps": 2,
+        "global_batch": 2,
+        "size_px": 64,
+        "device": "cpu",
+        "options": {"base": str(base)},
+        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 1},
+        "speed": {"loader_workers": 0},
+        "output": {"checkpoint_every": 0, "preview_every": 2, "validate_every": 2, "num_previews": 1},
+    }
+    return validate_config(TrainConfig, {**settings, **changes}, where="config")
+
+
+def log_of(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_every_word_of_the_captions_is_one_token_and_others_are_spelt(base):
+    tokenizer = load_tokenizer(base)
+    assert tokenizer.model_max_length == NUM_TOKENS
+    for caption in CAPTIONS:
+        words = caption.lower().replace(",", " ,").replace(".", " .").split()
+        assert tokenizer.convert_ids_to_tokens(tokenizer(caption).input_ids)[1:-1] == [f"{word}</w>" for word in words]
+    assert len(tokenizer("zq").input_ids) == 4
+    assert tokenizer.unk_token_id not in tokenizer("zq").input_ids[:-1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_base_goes_from_stage_to_stage_and_plain_diffusers_reads_it(base, drawn, tmp_path):
+    from diffusers import ControlNetModel, StableDiffusionPipeline
+
+    vae = train(config("vae", base, drawn, tmp_path / "vae"), Silent()).model
+    cached = {"speed": {"loader_workers": 0, "cache_latents": True}}
+    words = train(config("base", vae, drawn, tmp_path / "base", **cached), Silent()).model
+    options = {"base": str(words), "in_channels": 9}
+    inpaint = train(config("base", words, drawn, tmp_path / "inpaint", options=options, **cached), Silent()).model
+    assert load_unet(inpaint).config["in_channels"] == 9
+    assert read_facts(inpaint)["stage"] == "base"
+    changed = [not torch.equal(*(one.state_dict()["conv_in.weight"] for one in (load_unet(base), load_unet(words))))]
+    assert all(changed)
+    pipe = StableDiffusionPipeline.from_pretrained(words)
+    pipe.set_progress_bar_config(disable=True)
+    picture = pipe("a person", num_inference_steps=2, height=64, width=64, output_type="np").images[0]
+    assert picture.shape == (64, 64, 3)
+    assert np.isfinite(picture).all()
+    person = {"base": str(tmp_path / "inpaint"), "controlnet": f"copy:{words}", "hint_channels": [8, 8, 8, 8]}
+    options = {**person, "min_mask_px": 1}
+    outpaint = train(config("outpaint", words, drawn, tmp_path / "outpaint", options=options, **cached), Silent()).model
+    assert ControlNetModel.from_pretrained(outpaint / "controlnet").config["in_channels"] == 4
+    single = {**options, "base": str(words), "in_channels": 4, "keep": "nothing", "control_mask": True}
+    assert train(config("outpaint", words, drawn, tmp_path / "single", options=single, **cached), Silent()).model
+    hand = {"base": str(words), "mask_channels": [8, 8, 8]}
+    assert train(config("hand", words, drawn, tmp_path / "hand", options=hand, **cached), Silent()).model
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_cached_rows_give_the_losses_of_the_same_rows_read(base, drawn, tmp_path, monkeypatch):
+    """Without augmentation, and where the posterior's mean is taken of rows that are read as well."""
+
+    def without_spread(random, **sizes):
+        drawn = draw_noise(random, **sizes)
+        return {**drawn, "posterior_noise": torch.zeros_like(drawn["posterior_noise"])}
+
+    monkeypatch.setattr("h2d.train.hand.shift_colours", lambda picture, _random: picture)
+    monkeypatch.setattr("h2d.train.hand.draw_noise", without_spread)
+    options = {"base": str(base), "mask_channels": [8, 8, 8], "mask_drop": 0.0, "caption_dropout": 0.0}
+    losses = []
+    for cached in (False, True):
+        out = tmp_path / str(cached)
+        speed = {"loader_workers": 0, "cache_latents": cached}
+        train(config("hand", base, drawn, out, steps=1, options=options, speed=speed), Silent())
+        losses.append(log_of(out)[0])
+    for name in ("loss", "noise", "mask"):
+        assert losses[1][name] == pytest.approx(losses[0][name], rel=1e-4)
+
+
+def test_a_cache_is_refused_where_it_would_not_be_true(base, drawn, tmp_path):
+    cached = {"loader_workers": 0, "cache_latents": True}
+    with pytest.raises(UserError, match="loader_workers = 0"):
+        config("hand", base, drawn, tmp_path, speed={"loader_workers": 2, "cache_latents": True})
+    with pytest.raises(UserError, match="learns from pixels"):
+        train(config("vae", base, drawn, tmp_path / "vae", speed=cached), Silent())
+    flipped = {"base": str(base), "mask_channels": [8, 8, 8], "flip": 0.5}
+    with pytest.raises(UserError, match=r"options.flip=0"):
+        train(config("hand", base, drawn, tmp_path / "hand", options=flipped, speed=cached), Silent())
+
+
+def test_a_rate_that_falls_ends_at_nothing():
+    falling = OptimizerConfig(learning_rate=2.0, warmup_steps=10, decay="cosine")
+    rates = [rate_at(step, falling, num_steps=100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) < 2.0
+    assert rates[50] == pytest.approx(1.0)
+    assert rates[99] < 0.001
+    assert rate_at(99, OptimizerConfig(learning_rate=2.0), num_steps=100) == 0.4
