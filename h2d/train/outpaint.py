@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
 from h2d.config import config
@@ -41,8 +41,9 @@ from h2d.models.outpainter import (
     with_mask_channel,
 )
 from h2d.pose.draw import Style, control_picture
-from h2d.pose.points import moved, present
+from h2d.pose.points import moved
 from h2d.pose.pose import Pose
+from h2d.pose.squares import square_around
 from h2d.train.batches import draw_noise, shift_colours, to_model_range, to_picture
 from h2d.train.parts import (
     TINY,
@@ -260,17 +261,6 @@ class OutpaintStage:
             networks.frozen["unet"], noisy, steps, text, batch["skeleton"], batch["mask"], canvas
         )
         return noise
-
-
-def square_around(points: Float32[np.ndarray, "133 3"], size_hw: tuple[int, int]) -> tuple[int, int, int]:
-    """(left, top, side) of the picture's largest square, as near to the person's middle as fits."""
-    height, width = size_hw
-    side = min(height, width)
-    there = points[present(points), :2]
-    middle = (there.min(axis=0) + there.max(axis=0)) / 2 if len(there) else np.array([width / 2, height / 2])
-    left = int(np.clip(round(float(middle[0]) - side / 2), 0, width - side))
-    top = int(np.clip(round(float(middle[1]) - side / 2), 0, height - side))
-    return left, top, side
 
 
 def _hands_mask(row: Row) -> Bool[np.ndarray, "h w"]:

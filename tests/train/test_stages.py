@@ -9,8 +9,9 @@ from h2d.images import encode_jpeg
 from h2d.manifests.rle import encode_rle
 from h2d.models.hand_generator import HandGenerator
 from h2d.models.outpainter import Outpainter
+from h2d.pose.squares import square_around
 from h2d.train.hand import HandOptions, HandStage
-from h2d.train.outpaint import OutpaintOptions, OutpaintStage, square_around
+from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.stage import Batch
 
 SIZE = 64
