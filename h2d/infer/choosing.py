@@ -74,8 +74,9 @@ def newest_model(run: Path) -> Path | None:
     return max(found, key=lambda path: path.parent.name, default=None)
 
 
-def model_folder(given: Path) -> Path:
+def model_folder(given: Path | str) -> Path:
     """The folder of a stage's weights, of a run, a checkpoint or the folder itself; raises `UserError`."""
+    given = Path(given)
     if (given / "h2d.json").is_file():
         return given
     if (given / "model" / "h2d.json").is_file():

@@ -23,18 +23,18 @@ _SHARED: Final = ("sigma_px", "wrist")
 
 
 def load_models(models: Models, **options: Any) -> "TwoStagePipeline":
-    """The pipeline of what `default_models` or a user named."""
+    """The pipeline of what `default_models` or a user named; `options` go before it."""
     if models.pipeline is not None:
         return load_pipeline(models.pipeline, **options)
     assert models.outpaint is not None
-    return load_checkpoints(
-        hand=models.hand,
-        hand_controlnet=models.hand_controlnet,
-        outpaint=models.outpaint,
-        base=models.base,
-        hand_base=models.hand_base,
-        **options,
-    )
+    named: dict[str, Any] = {
+        "hand": models.hand,
+        "hand_controlnet": models.hand_controlnet,
+        "outpaint": models.outpaint,
+        "base": models.base,
+        "hand_base": models.hand_base,
+    }
+    return load_checkpoints(**{**named, **options})
 
 
 def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":

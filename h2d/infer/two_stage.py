@@ -31,7 +31,7 @@ from h2d.infer.text import cut_note, encode_prompts
 from h2d.infer.zoom import zoom_hands
 from h2d.models.conditioning import SIGMA_PX
 from h2d.models.mask_head import LATENT_SCALE
-from h2d.pose.draw import draw_pose
+from h2d.pose.draw import control_picture
 from h2d.pose.pose import Pose
 from h2d.registry import resolve
 
@@ -141,7 +141,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             compose([hand.as_picture() for hand in made], job.framed.size_hw, fill=self.config.canvas_fill)
             for job, made in zip(jobs, hands, strict=True)
         ]
-        skeletons = [draw_pose(job.framed, style=self.config.skeleton) for job in jobs]
+        skeletons = [control_picture(job.framed, style=self.config.skeleton) for job in jobs]
         inputs = prepare(self, jobs, canvases, skeletons, chosen, latents)
         decoded = decode(self.vae, outpaint(self, inputs, chosen))
         if chosen.zoom_hands:
