@@ -39,8 +39,9 @@ from h2d.models.outpainter import (
     load_controlnet,
     with_mask_channel,
 )
-from h2d.pose.draw import Style, draw_skeleton
+from h2d.pose.draw import Style, control_picture
 from h2d.pose.points import moved
+from h2d.pose.pose import Pose
 from h2d.pose.squares import square_around
 from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, to_picture
 from h2d.train.parts import (
@@ -112,7 +113,8 @@ class OutpaintExamples:
             square = shift_colours(square, colours)
         mask = dilate(_hands_mask(row)[window], self.options.dilation_px)
         points = moved(row["body"], scale=self.size_px / side, shift=(-left, -top))
-        skeleton = draw_skeleton(points, (self.size_px, self.size_px), style=self.options.skeleton)
+        pose = Pose(people=points[None], width=self.size_px, height=self.size_px)
+        skeleton = control_picture(pose, style=self.options.skeleton)
         kept = shrink_mask(mask, self.size_px) & (self.options.keep == "hands")
         return {
             "image": planes(square),

@@ -12,7 +12,8 @@ from tiny_models import write_checkpoints
 
 from h2d.errors import UserError
 from h2d.infer.blending.base import cells_of
-from h2d.infer.loading import default_models, load_models, load_pipeline, model_folder
+from h2d.infer.choosing import default_models, model_folder
+from h2d.infer.loading import load_models, load_pipeline
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint
 from h2d.infer.schedulers import SCHEDULERS, levels, make_scheduler
