@@ -248,6 +248,25 @@ def report(
     _carry_out(lambda watch: measure_and_report(pictures, out, choices, watch, placing), out, json)
 
 
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A run's folder, or its results.json.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    json: Json = False,
+) -> None:
+    """Compare two reports measure by measure; refuse where lists or conventions differ."""
+    from h2d.eval.compare import as_plain_rows
+    from h2d.eval.compare import compare as compared
+
+    rows = compared(first, second)
+    if json:
+        print_json({"first": first, "second": second, "measures": as_plain_rows(rows)})
+        return
+    from h2d.cli.evaluate_tables import print_comparison
+
+    print_comparison(rows)
+
+
 def _method_options(
     hand: Path | None,
     outpaint: Path | None,

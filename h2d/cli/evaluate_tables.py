@@ -10,6 +10,9 @@ from h2d.cli.console import console
 from h2d.cli.output import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from h2d.eval.compare import Comparison
     from h2d.eval.report_tables import Table
     from h2d.eval.results import Results
 
@@ -39,4 +42,36 @@ def print_table(table: "Table") -> None:
     for line in lines:
         cells = [line.cells[number] for number in kept]
         shown.add_row(Text(line.title), *(Text(cell.text, style="bold" if cell.is_best else "") for cell in cells))
+    console.print(shown)
+
+
+def print_comparison(rows: "Sequence[Comparison]") -> None:
+    """Both numbers of each measure, and what is known of their difference."""
+    from h2d.eval.report import decimals_of
+    from h2d.eval.report_tables import NO_NUMBER, number_text
+
+    method = ""
+    shown = RichTable(box=None, pad_edge=False, header_style="bold")
+    for heading in ("measure", "A", "B", "A less B", "interval", "p", ""):
+        shown.add_column(heading, justify="left" if heading in ("measure", "") else "right")
+    for row in rows:
+        decimals, paired = decimals_of(row.short), row.paired
+        if row.method != method:
+            method = row.method
+            shown.add_row(Text(method, style="bold"))
+        numbers = [
+            NO_NUMBER if one.value is None else number_text(one.value, decimals) for one in (row.first, row.second)
+        ]
+        if paired is None:
+            shown.add_row(Text(row.first.name), *map(Text, numbers))
+            continue
+        low, high = paired.interval.low, paired.interval.high
+        apart = not low <= 0 <= high
+        verdict = (
+            ("A" if (paired.difference > 0) == row.first.higher_is_better else "B") + " is better" if apart else ""
+        )
+        shown.add_row(
+            Text(row.first.name), *map(Text, numbers), f"{paired.difference:+.{decimals}f}",
+            f"{low:+.{decimals}f} to {high:+.{decimals}f}", f"{paired.p_value:.3f}", verdict,
+        )  # fmt: skip
     console.print(shown)

@@ -6,7 +6,7 @@ Axis legend: n pictures.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,14 +25,12 @@ from h2d.eval.placing import Watch
 from h2d.eval.pose_accuracy import pose_measures
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Results
-from h2d.eval.summary import Subject, per_picture_table, summarise, truth_of
+from h2d.eval.summary import PER_PICTURE_FILE, Subject, per_picture_table, summarise, truth_of
 from h2d.eval.text_alignment import alignment_measures
 from h2d.manifests.files import write_parquet
 from h2d.manifests.store import points_array
 from h2d.pose.points import present
 from h2d.pose.pose import Pose
-
-PER_PICTURE_FILE: Final = "per_picture.parquet"
 
 
 def measure_run(
