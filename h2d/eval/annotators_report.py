@@ -103,7 +103,7 @@ def _ratio(hands: pd.DataFrame, column: str, num_pictures: int, nothing: str) ->
     picture = known["number"].to_numpy(np.int64)
     values = known[column].to_numpy(np.float64)
     return Ratio(
-        sums=np.bincount(picture, weights=values, minlength=num_pictures),
+        sums=np.bincount(picture, weights=values, minlength=num_pictures).astype(np.float64),
         weights=np.bincount(picture, minlength=num_pictures).astype(np.float64),
         nothing=nothing,
     )

@@ -1,7 +1,4 @@
-"""Pictures in rows and columns with words: heads above, a word at each row's left, a text below it.
-
-Axis legend: h w size.
-"""
+"""Pictures in rows and columns with words: heads above, a text below each row."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from h2d.images import resize
 
-Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
+Picture: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
 
 _GAP: Final = 10
 _MARGIN: Final = 24

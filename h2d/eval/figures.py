@@ -37,6 +37,8 @@ NUM_SHOWN: Final = 4
 _HAND_MARGIN: Final = 0.35
 _COLUMNS: Final = 16
 _CELL_PX: Final = 64
+_POSE_PX: Final = 512
+"""Skeletons have the widths that ControlNet saw at this size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +111,11 @@ def _methods(out: Path, names: Sequence[str], entries: Sequence[Entry]) -> UInt8
     """The pose that was asked for, the real picture, and every method's."""
     rows = [
         Row(
-            pictures=(draw_pose(entry.pose), _read(out, REAL, entry), *(_read(out, name, entry) for name in names)),
+            pictures=(
+                draw_pose(entry.pose.resized(_POSE_PX, _POSE_PX)),
+                _read(out, REAL, entry),
+                *(_read(out, name, entry) for name in names),
+            ),
             text=entry.prompt,
         )
         for entry in entries
@@ -164,7 +170,7 @@ def _foregrounds(
     titles = ["Real picture", *(_title(out, name) for name in names)]
     heads = [head for title in titles for head in (title, "foreground")]
     segmenter = looks.foreground.identity()["segmenter"]["name"]
-    about = f"Background removed by {segmenter}, filled with black: what the foreground distances see."
+    about = f"Background removed by {segmenter}, filled with black: all is black where it finds nobody."
     return sheet(rows, heads, title="Foregrounds", about=about, cell_px=200)
 
 

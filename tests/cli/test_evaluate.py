@@ -96,3 +96,29 @@ def test_a_mistake_is_one_line(place, list_file, tmp_path, arguments, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists(), "nothing is written before all is checked"
+
+
+def test_a_report_is_compared_with_itself(place, run):
+    ended = call("evaluate", "compare", place / "run", place / "run")
+    assert ended.exit_code == 0, ended.output
+    assert "MPJPE hands" in ended.output
+    plain = json.loads(call("evaluate", "compare", place / "run", place / "run", "--json").stdout)
+    assert {row["difference"] for row in plain["measures"] if row["measure"] == "mpjpe"} == {0.0}
+
+
+def test_figures_are_written_beside_the_run(place, run):
+    ended = call("evaluate", "figures", place / "run", "--pictures", "0,2", "--features", "random", "--device", "cpu")
+    assert ended.exit_code == 0, ended.output
+    for name in ("methods", "blends", "foregrounds", "inception_channels"):
+        assert (place / "run" / "figures" / f"{name}.png").stat().st_size > 10_000
+    with pytest.raises(UserError, match="--pictures '1;2': give numbers with commas"):
+        call("evaluate", "figures", place / "run", "--pictures", "1;2")
+
+
+def test_annotators_are_judged_on_drawn_people(tmp_path):
+    ended = call("evaluate", "annotators", "-n", 3, "--size", 160, "--out", tmp_path, "--resamples", 10)
+    assert ended.exit_code == 0, ended.output
+    assert "3 pictures" in ended.output
+    assert "goal 0.95" in ended.output
+    plain = json.loads((tmp_path / "annotators.json").read_text())
+    assert plain["rows"][0]["body"]["value"] == 1
