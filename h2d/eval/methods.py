@@ -18,7 +18,7 @@ from h2d.eval.picture_list import Entry
 from h2d.registry import resolve
 
 if TYPE_CHECKING:
-    from h2d.infer.loading import Models
+    from h2d.infer.choosing import Models
     from h2d.infer.options import SampleOptions
 
 METHODS: Final[dict[str, str]] = {
@@ -165,7 +165,7 @@ class TwoStage:
         return replace(options, blend=self.blend, blend_options=given)
 
     def _models(self) -> "Models":
-        from h2d.infer.loading import Models, default_models
+        from h2d.infer.choosing import Models, default_models
 
         chosen = self._options
         if chosen.pipeline:
@@ -177,7 +177,7 @@ class TwoStage:
         return Models(hand=chosen.hand, outpaint=chosen.outpaint)
 
     def _folders(self) -> dict[str, Path]:
-        from h2d.infer.loading import model_folder
+        from h2d.infer.choosing import model_folder
 
         models = self._models()
         if models.pipeline is not None:

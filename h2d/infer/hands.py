@@ -39,6 +39,10 @@ class DrawnHand:
     picture: UInt8[np.ndarray, "s s 3"]
     mask: Float32[np.ndarray, "s s"]
     """About 0..1; not clamped."""
+    points: dict[Side, Float32[np.ndarray, "21 3"]] | None = None
+    """Where its hands are, for a maker that cannot follow the pose in every finger; None: where they were asked for."""
+    remark: str | None = None
+    """What a person should know of it."""
 
 
 @runtime_checkable
@@ -68,6 +72,8 @@ class Hand:
     """The share of the keypoints that lie on the mask, 0..1; of the worse hand where there are two."""
     problem: str | None
     """Why the mask fails the check, after the last attempt."""
+    remark: str | None
+    """What else a person should know of it."""
     attempts: int
 
     def as_picture(self) -> HandPicture:
@@ -125,8 +131,9 @@ def make_hands(
 def judge(place: HandCrop, drawn: DrawnHand, threshold: float, rules: MaskRules, attempts: int) -> Hand:
     """Threshold the mask, tidy it hand by hand, and compare it with the keypoints."""
     rough = drawn.mask >= threshold
-    cleaned = {side: clean_mask(rough, points, rules) for side, points in place.points.items()}
-    problems = {side: problem_of(cleaned[side], points, rules) for side, points in place.points.items()}
+    own = drawn.points or place.points
+    cleaned = {side: clean_mask(rough, points, rules) for side, points in own.items()}
+    problems = {side: problem_of(cleaned[side], points, rules) for side, points in own.items()}
     failed = [f"{side} hand: {problem}" for side, problem in problems.items() if problem]
     return Hand(
         person=place.person,
@@ -137,5 +144,6 @@ def judge(place: HandCrop, drawn: DrawnHand, threshold: float, rules: MaskRules,
         mask=np.logical_or.reduce(list(cleaned.values())),
         fit=min(recall(cleaned[side], points) for side, points in place.points.items()),
         problem="; ".join(failed) or None,
+        remark=drawn.remark,
         attempts=attempts,
     )

@@ -1,6 +1,7 @@
 """What a picture is made with besides prompt, pose and seed."""
 
 from dataclasses import field
+from pathlib import Path
 from typing import Any, Literal
 
 from h2d.config import config, validate_config
@@ -35,6 +36,10 @@ class SampleOptions:
     paste: Literal["hard", "feather", "poisson", "off"] = "hard"
     feather_px: float = 3.0
     controlnet_conditioning_scale: float = 1.0
+    hand_photo: Path | None = None
+    """A photograph whose hand is used, fitted to the pose; None: hands are generated."""
+    segmenter: Literal["grabcut", "sam"] = "grabcut"
+    """What draws the masks of hands that come without one: those of a photograph or of a hand ControlNet."""
     add_arms: bool = True
     """Give a hand without a wrist or an elbow both: the paper's method needs the arm to join it."""
     zoom_hands: bool = False

@@ -16,12 +16,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from h2d.errors import UserError
 from h2d.infer.canvas import compose, paste
 from h2d.infer.hands import Hand, hand_requests, make_hands
 from h2d.infer.jobs import Job, armed, make_jobs, seeds_of
 from h2d.infer.latents import decode
 from h2d.infer.loop import Predict, denoise
-from h2d.infer.makers import DEFAULT_MAKER, MAKERS
+from h2d.infer.makers import MAKERS
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint, prepare
 from h2d.infer.output import TwoStageOutput
@@ -30,7 +31,7 @@ from h2d.infer.text import cut_note, encode_prompts
 from h2d.infer.zoom import zoom_hands
 from h2d.models.conditioning import SIGMA_PX
 from h2d.models.mask_head import LATENT_SCALE
-from h2d.pose.draw import draw_pose
+from h2d.pose.draw import control_picture
 from h2d.pose.pose import Pose
 from h2d.registry import resolve
 
@@ -46,7 +47,13 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
     """
 
     model_cpu_offload_seq: ClassVar[str] = "text_encoder->hand_text_encoder->hand_unet->hand_vae->unet->vae"
-    _optional_components: ClassVar[list[str]] = ["hand_unet", "mask_head", "hand_vae", "hand_text_encoder"]
+    _optional_components: ClassVar[list[str]] = [
+        "hand_unet",
+        "hand_controlnet",
+        "mask_head",
+        "hand_vae",
+        "hand_text_encoder",
+    ]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     def __init__(
@@ -60,6 +67,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         scheduler: Any,
         hand_scheduler: Any,
         hand_unet: Any = None,
+        hand_controlnet: Any = None,
         mask_head: Any = None,
         hand_vae: Any = None,
         hand_text_encoder: Any = None,
@@ -80,6 +88,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             scheduler=scheduler,
             hand_scheduler=hand_scheduler,
             hand_unet=hand_unet,
+            hand_controlnet=hand_controlnet,
             mask_head=mask_head,
             hand_vae=hand_vae,
             hand_text_encoder=hand_text_encoder,
@@ -96,11 +105,11 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         self._callback: StepCallback | None = None
 
     @classmethod
-    def from_checkpoints(cls, *, hand: Path, outpaint: Path, **options: Any) -> "TwoStagePipeline":
-        """Of two training checkpoints: `h2d.infer.loading.load_checkpoints`, which see."""
+    def from_checkpoints(cls, *, outpaint: Path | str, **options: Any) -> "TwoStagePipeline":
+        """Of training checkpoints, or public ones: `h2d.infer.loading.load_checkpoints`, which see."""
         from h2d.infer.loading import load_checkpoints
 
-        return load_checkpoints(hand=hand, outpaint=outpaint, **options)
+        return load_checkpoints(outpaint=outpaint, **options)
 
     @torch.no_grad()
     def __call__(
@@ -132,7 +141,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             compose([hand.as_picture() for hand in made], job.framed.size_hw, fill=self.config.canvas_fill)
             for job, made in zip(jobs, hands, strict=True)
         ]
-        skeletons = [draw_pose(job.framed, style=self.config.skeleton) for job in jobs]
+        skeletons = [control_picture(job.framed, style=self.config.skeleton) for job in jobs]
         inputs = prepare(self, jobs, canvases, skeletons, chosen, latents)
         decoded = decode(self.vae, outpaint(self, inputs, chosen))
         if chosen.zoom_hands:
@@ -151,6 +160,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             decoded=decoded,
             step_masks=inputs.step_masks,
             seeds=[job.seed for job in jobs],
+            maker=self.maker_of(chosen),
             notes=notes,
         )
 
@@ -242,11 +252,23 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         requests, owners = hand_requests(jobs, notes, self.config.hand_size_px, options)
         made: list[Hand] = []
         if requests:
-            maker = resolve(MAKERS, DEFAULT_MAKER, kind="maker of hands")(self, options)
+            if self.hand_unet is None and options.hand_photo is None:
+                raise UserError("nothing makes hands: name a trained generator, a hand ControlNet or a photograph")
+            maker = resolve(MAKERS, self.maker_of(options), kind="maker of hands")(self, options)
             made = make_hands(maker, requests, threshold=options.mask_threshold, attempts=options.hand_attempts)
         sorted_back: list[list[Hand]] = [[] for _ in jobs]
         for owner, hand in zip(owners, made, strict=True):
             sorted_back[owner].append(hand)
             if hand.problem:
                 notes[owner].append(f"{hand.problem}, after {hand.attempts} attempts")
+            if hand.remark:
+                notes[owner].append(hand.remark)
         return sorted_back
+
+    def maker_of(self, options: SampleOptions) -> str:
+        """By what was given: a photograph, a hand ControlNet, a trained generator."""
+        if options.hand_photo is not None:
+            return "photo"
+        if self.hand_controlnet is not None:
+            return "controlnet"
+        return "generator"

@@ -28,7 +28,7 @@ from h2d.infer.outpaint import OutpaintInputs, outpaint
 from h2d.infer.pixels import mask_to_networks, to_networks
 from h2d.models.mask_head import LATENT_SCALE
 from h2d.models.outpainter import canvas_of
-from h2d.pose.draw import draw_pose
+from h2d.pose.draw import control_picture
 from h2d.pose.points import moved
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _inputs(
     for window in windows:
         pose, (left, top, _, _) = jobs[window.picture].framed, window.box_xyxy
         enlarged = pose.moved(scale=size / window.side, shift=(-left, -top), width=size, height=size)
-        skeletons.append(draw_pose(enlarged, style=pipe.config.skeleton))
+        skeletons.append(control_picture(enlarged, style=pipe.config.skeleton))
     num_steps = pipe.num_steps(options)
     steps = options.blending().step_masks(
         np.stack([canvas.mask for canvas in canvases]), [canvas.boxes for canvas in canvases], num_steps

@@ -12,7 +12,8 @@ from tiny_models import write_checkpoints
 
 from h2d.errors import UserError
 from h2d.infer.blending.base import cells_of
-from h2d.infer.loading import default_models, load_models, load_pipeline, model_folder
+from h2d.infer.choosing import default_models, model_folder
+from h2d.infer.loading import load_models, load_pipeline
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint
 from h2d.infer.schedulers import SCHEDULERS, levels, make_scheduler
@@ -114,9 +115,10 @@ def test_hands_survive_to_the_vae_before_the_paste_and_exactly_after_it(pipe, po
     mask, canvas = output.masks[0] > 0, output.canvas[0]
     cut = torch.from_numpy(mask)[None, None].float()
     pictures = canvas_of(torch.from_numpy(canvas).permute(2, 0, 1)[None] / 127.5 - 1, cut)
-    encoded = pipe.vae.encode(pictures).latent_dist.mode() * pipe.vae.config.scaling_factor
+    with torch.no_grad():
+        encoded = pipe.vae.encode(pictures).latent_dist.mode() * pipe.vae.config.scaling_factor
     inside = torch.from_numpy(cells_of(mask))
-    torch.testing.assert_close(seen["latents"][0][:, inside], encoded[0][:, inside], atol=1e-3, rtol=0)
+    torch.testing.assert_close(seen["latents"][0][:, inside], encoded[0][:, inside], atol=5e-3, rtol=0)
     assert not torch.allclose(seen["latents"][0][:, ~inside], encoded[0][:, ~inside], atol=0.1)
     assert np.array_equal(pixels(output)[0][mask], canvas[mask])
     assert np.array_equal(pixels(output)[0][~mask], output.decoded[0][~mask])
