@@ -61,7 +61,14 @@ def sample(
     ] = None,
     hand_base: Annotated[str | None, typer.Option(help="The same of stage 1.", show_default=False)] = None,
     pipeline: Annotated[Path | None, typer.Option(help="Or a saved pipeline's folder.", show_default=False)] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(help="FILE.safetensors or FILE:STRENGTH; may be repeated.", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    offload: Annotated[bool, typer.Option("--offload", help="Keep networks that wait off the GPU.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks: minutes at first, then faster.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16.")] = "auto",
     config: Annotated[Path | None, typer.Option(help="YAML file of options.", show_default=False)] = None,
     overrides: Annotated[
@@ -87,6 +94,7 @@ def sample(
         "base": base,
         "hand_base": hand_base,
         "pipeline": pipeline,
+        "loras": tuple(lora) if lora else None,
     }
     request = None if batch else read_request(pose, prompt, n, seed, like, flags, config, overrides or [])
     models = read_models(named, like)
@@ -95,10 +103,17 @@ def sample(
 
     from h2d.cli.sample_batch import sample_batch
     from h2d.cli.sample_progress import SampleProgress
-    from h2d.infer.session import Session
+    from h2d.infer.session import Session, device_of
 
-    session = Session(models, device=device, precision=read_precision(precision))
-    at_once = batch_size or (4 if session.device.type == "cuda" else 1)
+    at_once = batch_size or (4 if device_of(device).type == "cuda" else 1)
+    session = Session(
+        models,
+        device=device,
+        precision=read_precision(precision),
+        offload=offload,
+        compiled=compiled,
+        batch_size=min(at_once, n) if request else at_once,
+    )
     if request is None:
         assert batch is not None
         folder = out if out != _OUT else out / batch.stem
