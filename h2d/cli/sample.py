@@ -44,6 +44,9 @@ def sample(
         typer.Option(help='JSONL, a line a picture: {"prompt": ..., "pose": "file.json"}.', show_default=False),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures at once. Default: 4 on CUDA, else 1.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Another method than ours: docs/baselines.md.", show_default=False)
+    ] = None,
     hand: Annotated[Path | None, typer.Option(help="Run or checkpoint of h2d train hand.", show_default=False)] = None,
     outpaint: Annotated[Path | None, typer.Option(help="The same of outpaint.", show_default=False)] = None,
     base: Annotated[
@@ -67,21 +70,33 @@ def sample(
         "negative_prompt": negative,
         **_size(size),
     }
-    models = _models(hand, outpaint, base, pipeline, like)
-    request = None if batch else _request(pose, prompt, n, seed, like, flags, config, overrides or [])
-    if models.about and not as_json:
+    from h2d.cli.sample_method import method_of, open_method, own_overrides
+    from h2d.errors import UserError
+    from h2d.infer.baselines import OURS
+
+    chosen = method_of(method, like)
+    if save_intermediates and chosen != OURS:
+        raise UserError(f"--save-intermediates: {chosen} has no stages to show: leave it out")
+    theirs, overrides = overrides or [], own_overrides(chosen, overrides or [], config)
+    models = _models(hand, outpaint, base, pipeline, like) if chosen == OURS else None
+    request = None if batch else _request(pose, prompt, n, seed, like, flags, config, overrides)
+    if models is not None and models.about and not as_json:
         console.print(models.about, soft_wrap=True, highlight=False)
 
     from h2d.cli.sample_batch import sample_batch
     from h2d.cli.sample_progress import SampleProgress
     from h2d.infer.session import Session
 
-    session = Session(models, device=device, precision=_precision(precision))
+    session: Any = (
+        Session(models, device=device, precision=_precision(precision))
+        if models is not None
+        else open_method(chosen, theirs, like, base, device=device, precision=_precision(precision))
+    )
     at_once = batch_size or (4 if session.device.type == "cuda" else 1)
     if request is None:
         assert batch is not None
         folder = out if out != _OUT else out / batch.stem
-        options = _options(flags, config, overrides or [])
+        options = _options(flags, config, overrides)
         sample_batch(session, batch, folder, options=options, seed=seed or 0, batch_size=at_once, as_json=as_json)
         return
     remarks = _compared(session, like, named=hand or pipeline) if request.only is not None else []
@@ -164,7 +179,9 @@ def _models(
     if like is not None:
         then = read_record(like)["models"]
         hand, outpaint, pipeline = (Path(then[name]) if name in then else None for name in KINDS)
-        if all(place.exists() for place in (hand, outpaint, pipeline) if place is not None):
+        if any(name in then for name in KINDS) and all(
+            place.exists() for place in (hand, outpaint, pipeline) if place is not None
+        ):
             return Models(hand=hand, outpaint=outpaint, pipeline=pipeline, base=base or then.get("base"))
     return default_models()
 
@@ -216,6 +233,7 @@ def _write(made: "list[Made]", out: Path, *, grid: bool, intermediates: bool) ->
         write_png(path, one.image, one.record)
         paths.append(path)
         if intermediates:
+            assert one.output is not None
             save_intermediates(path.with_suffix(""), one.output, one.index, prompt)
     if grid:
         path = paths[0].with_name(f"{paths[0].stem}-grid.png")

@@ -22,11 +22,11 @@ Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
 OnStep: TypeAlias = Callable[[str, int, int], None]
 """Told of each finished step: its stage, its number from 0, and how many there are."""
 
-_TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _SMALL: Final = 5_000_000
 """Parameters below which a U-Net's layers are too small to share: waiting for the other thread costs more."""
 
-_PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
+PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,8 @@ class Made:
 
     image: Image.Image
     record: dict[str, Any]
-    output: TwoStageOutput
+    output: TwoStageOutput | None
+    """None of a method that has no stages."""
     index: int
     """Of it in `output`."""
     notes: tuple[str, ...]
@@ -51,7 +52,7 @@ class Session:
         self._models = models
         self.pipe: TwoStagePipeline = load_models(models).to(self.device)
         if self.precision != "fp32":
-            self.pipe.to(_TYPES[self.precision])
+            self.pipe.to(TYPES[self.precision])
         self.pipe.set_progress_bar_config(disable=True)
         if self.device.type == "cpu" and sum(map(torch.numel, self.pipe.unet.parameters())) < _SMALL:
             torch.set_num_threads(1)
@@ -107,7 +108,7 @@ class Session:
             "models": self._models.as_record(),
             "weights": self._fingerprints,
             "machine": {"device": self.device.type, "precision": self.precision, "threads": torch.get_num_threads()},
-            "versions": {name: version(name) for name in _PACKAGES},
+            "versions": {name: version(name) for name in PACKAGES},
         }
 
     def has_weights_of(self, record: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """The parts of a Stable Diffusion 1.x checkpoint: a folder in diffusers' format, or one .safetensors file."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from h2d.errors import UserError
 def check_base(base: Path) -> None:
     """Raise `UserError` unless `base` is a checkpoint of a kind that can be read."""
     if base.suffix in (".ckpt", ".bin", ".pt", ".pth"):
-        raise UserError(f"{base}: pickled weights can run code when they are read: convert the file to .safetensors")
+        raise UserError(
+            f"{base}: pickled weights can run code when they are read: convert the file to .safetensors:"
+            " h2d models convert"
+        )
     if not base.exists():
         raise UserError(f"{base}: no such checkpoint: give a folder in diffusers' format or a .safetensors file")
     if base.is_file() and base.suffix != ".safetensors":
@@ -27,7 +31,7 @@ def load_unet(base: Path) -> Any:
         return UNet2DConditionModel.from_pretrained(**_stored(_part(base, "unet")))
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
-    state = _state(base)
+    state = read_state(base)
     first = "model.diffusion_model.input_blocks.0.0.weight"
     if first not in state:
         raise UserError(f"{base}: holds no U-Net of Stable Diffusion 1.x: {first} is missing")
@@ -52,7 +56,7 @@ def load_vae(base: Path) -> Any:
         up_block_types=("UpDecoderBlock2D",) * 4,
         sample_size=512,
     )
-    vae.load_state_dict(convert_ldm_vae_checkpoint(_state(base), dict(vae.config)))
+    vae.load_state_dict(convert_ldm_vae_checkpoint(read_state(base), dict(vae.config)))
     return vae.float()
 
 
@@ -84,6 +88,27 @@ def load_scheduler(base: Path, *, as_is: bool = False) -> Any:
     return DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
 
 
+def read_state(file: Path) -> dict[str, Any]:
+    """Every tensor of a .safetensors file; raises `UserError` when it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(file))
+    except SafetensorError as error:
+        raise UserError(f"{file}: damaged: {error}: fetch it again") from None
+
+
+def read_config(base: Path, name: str) -> dict[str, Any]:
+    """The configuration of a part of a folder in diffusers' format; the part's weights need not be there."""
+    check_base(base)
+    file = base / name / "config.json"
+    if not file.is_file():
+        raise UserError(f"{file}: no such file: {base} is not a whole checkpoint in diffusers' format")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
 def _text_part(base: Path, name: str) -> Path:
     check_base(base)
     if base.is_file():
@@ -107,13 +132,3 @@ def _stored(folder: Path) -> dict[str, Any]:
     )
     variant = {"variant": "fp16"} if half_only else {}
     return {"pretrained_model_name_or_path": folder, "use_safetensors": True, "torch_dtype": torch.float32, **variant}
-
-
-def _state(file: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(file))
-    except SafetensorError as error:
-        raise UserError(f"{file}: damaged: {error}: fetch it again") from None
