@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from h2d.infer.loading import Models
     from h2d.infer.options import SampleOptions
     from h2d.infer.requests import Request
-    from h2d.infer.session import Made, Session
+    from h2d.infer.session import Made, MethodSession
 
 
 _OUT = Path("samples")
@@ -87,7 +87,7 @@ def sample(
     from h2d.cli.sample_progress import SampleProgress
     from h2d.infer.session import Session
 
-    session: Any = (
+    session: MethodSession = (
         Session(models, device=device, precision=_precision(precision))
         if models is not None
         else open_method(chosen, theirs, like, base, device=device, precision=_precision(precision))
@@ -206,7 +206,7 @@ def _precision(name: str) -> Any:
     return name
 
 
-def _compared(session: "Session", like: Path | None, *, named: Path | None) -> list[str]:
+def _compared(session: "MethodSession", like: Path | None, *, named: Path | None) -> list[str]:
     """What is not as it was then; other weights are a mistake, unless they were named."""
     from h2d.infer.provenance import read_record
 

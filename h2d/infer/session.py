@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from PIL import Image
@@ -40,6 +40,28 @@ class Made:
     index: int
     """Of it in `output`."""
     notes: tuple[str, ...]
+
+
+@runtime_checkable
+class MethodSession(Protocol):
+    """A loaded method: ours (`Session`), or another (`h2d.infer.baselines.session`)."""
+
+    device: torch.device
+
+    def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
+        """The pictures of some items of one size, in one batch."""
+
+    def size_of(self, item: Item, options: SampleOptions) -> tuple[int, int]:
+        """The (height, width) that an item's picture gets; raises `UserError`."""
+
+    def has_weights_of(self, record: Mapping[str, Any]) -> bool:
+        """Whether a picture was made with this very method and networks."""
+
+    def check_weights(self, record: Mapping[str, Any], name: str) -> None:
+        """Raise `UserError` when a record was made with other networks than these."""
+
+    def remarks(self, record: Mapping[str, Any]) -> list[str]:
+        """What is not as it was when the record was made, so that bits may differ."""
 
 
 class Session:
