@@ -1,6 +1,6 @@
 """`h2d sample --method`: another method than ours, with its own options."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,27 @@ if TYPE_CHECKING:
 _SECTION = "baseline."
 
 
-def method_of(given: str | None, like: Path | None) -> str:
-    """The method that was named, else the one that made the picture to be repeated, else ours."""
+def read_method(given: str | None, like: Path | None, named: Mapping[str, Any], *, intermediates: bool) -> str:
+    """The method that was named, else the one that made the picture to be repeated, else ours.
+
+    Raises `UserError` on an unknown one, and where others are told what is ours alone; `named` are models by flag.
+    """
+    from h2d.errors import UserError
     from h2d.infer.baselines import BASELINES, OURS
     from h2d.infer.provenance import read_record
     from h2d.registry import check_name
 
     then = str(read_record(like).get("method", OURS)) if like is not None else OURS
-    check_name(BASELINES, given or then, kind="method")
-    return given or then
+    name = given or then
+    check_name(BASELINES, name, kind="method")
+    if name == OURS:
+        return name
+    if intermediates:
+        raise UserError(f"--save-intermediates: {name} has no stages to show: leave it out")
+    for flag, value in named.items():
+        if value is not None and flag != "base":
+            raise UserError(f"--{flag.replace('_', '-')} is of our own method, not of {name}: leave it out")
+    return name
 
 
 def own_overrides(method: str, overrides: Sequence[str], config: Path | None) -> list[str]:

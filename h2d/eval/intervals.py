@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
 from h2d.errors import UserError
 from h2d.eval.measured import Counts, Interval, Measure, Measured, Statistic, Undefined
 
-Method: TypeAlias = Literal["percentile", "basic"]
-"""`percentile`: the quantiles of the resampled numbers. `basic`: those mirrored at the number itself, for a number that
-resampling shifts, as a Frechet distance, which grows when pictures repeat."""
+Method: TypeAlias = Literal["percentile", "centred"]
+"""`percentile`: the quantiles of the resampled numbers. `centred`: the same, moved so that their mean is the number
+itself, for one that repeated pictures shift: Frechet's distance grows by them, beyond any percentile."""
 
 MIN_SHARE_DEFINED = 0.9
 """An interval needs a number on this share of the resamples. Our choice."""
@@ -49,12 +49,13 @@ def bootstrap(
     """
     _check(resamples, level)
     centre = statistic.on(counts)
-    values = []
+    values, reason = [], ""
     for drawn in _resampled(statistic.num_pictures, rng, resamples, groups, counts):
-        value = _value(statistic, drawn)
-        if value is not None:
-            values.append(value)
-    return _interval(np.array(values, np.float64), centre, resamples, level, method)
+        try:
+            values.append(statistic.on(drawn))
+        except Undefined as why:
+            reason = str(why)
+    return _interval(values, reason, centre, resamples, level, method)
 
 
 def with_interval(
@@ -102,15 +103,17 @@ def paired_difference(
             f"{first.num_pictures} and {second.num_pictures} pictures cannot be paired: measure both on the same list"
         )
     centre = first.on(counts) - second.on(counts)
-    differences = []
+    differences, reason = [], ""
     for drawn in _resampled(first.num_pictures, rng, resamples, groups, counts):
-        one, other = _value(first, drawn), _value(second, drawn)
-        if one is not None and other is not None:
-            differences.append(one - other)
-    values = np.array(differences, np.float64)
-    interval = _interval(values, centre, resamples, level, method)
-    shifted = values if method == "percentile" else 2 * centre - values
-    one_side = 1 + min((shifted <= 0).sum(), (shifted >= 0).sum())
+        try:
+            differences.append(first.on(drawn) - second.on(drawn))
+        except Undefined as why:
+            reason = str(why)
+    interval = _interval(differences, reason, centre, resamples, level, method)
+    values = np.array(differences)
+    if method == "centred":
+        values += centre - values.mean()
+    one_side = 1 + min((values <= 0).sum(), (values >= 0).sum())
     return PairedDifference(
         difference=centre, interval=interval, p_value=float(min(1.0, 2 * one_side / (len(values) + 1)))
     )
@@ -145,19 +148,13 @@ def _resampled(
         yield np.where(taken > 0, drawn[number] * taken, 0)
 
 
-def _value(statistic: Statistic, drawn: Counts) -> float | None:
-    try:
-        return statistic.on(drawn)
-    except Undefined:  # counted by whoever asked
-        return None
-
-
 def _interval(
-    values: Float64[np.ndarray, " n"], centre: float, resamples: int, level: float, method: Method
+    values: list[float], reason: str, centre: float, resamples: int, level: float, method: Method
 ) -> Interval:
     if len(values) < MIN_SHARE_DEFINED * resamples:
-        raise Undefined(f"only {len(values)} of {resamples} resamples have a number")
+        raise Undefined(f"only {len(values)} of {resamples} resamples have a number: {reason}")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    if method == "basic":
-        low, high = 2 * centre - high, 2 * centre - low
+    if method == "centred":
+        shift = centre - np.mean(values)
+        low, high = low + shift, high + shift
     return Interval(low=float(low), high=float(high), level=level, resamples=len(values), method=method)

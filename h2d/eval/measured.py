@@ -2,7 +2,7 @@
 
 A `Statistic` gives its number for any choice of its pictures, so that one object serves the value, a break-down by
 gesture or size, a bootstrap interval and a paired difference. Where there is no number it says why: no NaN gets out.
-Axis legend: n pictures.
+Axis legend: n pictures, s subsets.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,14 @@ class Statistic(Protocol):
 
     def on(self, counts: Counts | None = None) -> float:
         """The number for the pictures taken `counts` times, by default each once; raises `Undefined`."""
+
+
+@runtime_checkable
+class OverSubsets(Statistic, Protocol):
+    """A number that is the mean over random subsets of the list, and so has a spread of its own."""
+
+    def over_subsets(self, counts: Counts | None = None) -> Float64[np.ndarray, " s"]:
+        """The number of each subset; raises `Undefined`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -99,7 +107,7 @@ class Measured:
     """Whatever changes the number, JSON-ready: two numbers compare only where these are equal."""
     reason: str | None = None
     spread: float | None = None
-    """Standard deviation over what `conventions` names, where the measure has one of its own."""
+    """Standard deviation over random subsets, where the number is a mean over them."""
     interval: Interval | None = None
     notes: tuple[str, ...] = ()
     """What a reader must know of this number, a sentence each."""
@@ -125,15 +133,20 @@ class Measure:
 
     def measured(self, counts: Counts | None = None) -> Measured:
         """The number, or why there is none, of the whole list or of the pictures that `counts` takes."""
-        value, reason = None, None
+        value, spread, reason = None, None, None
         try:
-            value = self.statistic.on(counts)
+            if isinstance(self.statistic, OverSubsets):
+                values = self.statistic.over_subsets(counts)
+                value, spread = float(values.mean()), float(values.std())
+            else:
+                value = self.statistic.on(counts)
         except Undefined as why:
             reason = str(why)
         return Measured(
             name=self.name,
             value=value,
             reason=reason,
+            spread=spread,
             num_pictures=self.statistic.num_pictures if counts is None else int(counts.sum()),
             higher_is_better=self.higher_is_better,
             conventions=self.conventions,

@@ -72,7 +72,12 @@ def fit_pose(pose: Pose, size_hw: tuple[int, int]) -> Pose:
     return pose.moved(scale=scale, shift=shift, width=width, height=height)
 
 
-def hand_crops(pose: Pose, config: CropConfig) -> tuple[list[HandCrop], list[str]]:
+def crops_of(size_px: int) -> CropConfig:
+    """How hands are cut out for a generator of crops of `size_px`: blown up eight times at most, as in training."""
+    return CropConfig(size=size_px, min_side_px=max(1, size_px * CropConfig().min_side_px // CropConfig().size))
+
+
+def hand_crops(pose: Pose, config: CropConfig, *, zoomed: bool = False) -> tuple[list[HandCrop], list[str]]:
     """The crops of everybody's hands, and what is to be said of hands that get none or are very small."""
     crops: list[HandCrop] = []
     notes: list[str] = []
@@ -80,7 +85,7 @@ def hand_crops(pose: Pose, config: CropConfig) -> tuple[list[HandCrop], list[str
         hands: dict[Side, FoundHand] = {}
         for side in SIDES:
             points = pose.hand(number, side)
-            problem, remark = _about(points, pose.size_hw)
+            problem, remark = _about(points, pose.size_hw, zoomed)
             name = f"the {side} hand" if pose.num_people == 1 else f"person {number + 1}: the {side} hand"
             if problem is None:
                 hands[side] = FoundHand(points=points, found_by="given")
@@ -92,7 +97,14 @@ def hand_crops(pose: Pose, config: CropConfig) -> tuple[list[HandCrop], list[str
     return crops, notes
 
 
-def _about(points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int]) -> tuple[str | None, str | None]:
+def is_small(points: Float32[np.ndarray, "21 3"]) -> bool:
+    """Whether a hand, in pixels of the picture, has too few cells of the latent for its fingers."""
+    return max(extent_xywh(points)[2:]) / LATENT_SCALE < SMALL_CELLS
+
+
+def _about(
+    points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int], zoomed: bool
+) -> tuple[str | None, str | None]:
     """Why a hand gets no crop, if so, and what else is to be said of it."""
     known = int(present(points).sum())
     if not known:
@@ -101,7 +113,8 @@ def _about(points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int]) -> tup
         return f"has {known} of {NUM_HAND_POINTS} points: left out, {MIN_POINTS} are needed", None
     if not inside(points, size_hw).any():
         return "lies outside the picture: left out", None
+    if not is_small(points):
+        return None, None
     cells = max(extent_xywh(points)[2:]) / LATENT_SCALE
-    if cells < SMALL_CELLS:
-        return None, f"is {cells:.1f} latent cells wide, too few for its fingers: --zoom-hands, or a larger picture"
-    return None, None
+    remedy = "outpainted once more, enlarged" if zoomed else "--zoom-hands, or a larger picture"
+    return None, f"is {cells:.1f} latent cells wide, too few for its fingers: {remedy}"

@@ -1,16 +1,16 @@
 """Stage 2: the body around the hands, under a skeleton, with the hands put back after each step (III-C, III-D).
 
-Axis legend: b pictures, n steps, h w picture size, l k latent size, t text tokens, d text width.
+Axis legend: b pictures, n steps, n1 one more, h w picture size, l k latent size, t text tokens, d text width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor, nn
 
 from h2d.infer.canvas import Canvas
@@ -19,7 +19,7 @@ from h2d.infer.latents import encode
 from h2d.infer.loop import doubled, first_noise, generator_of, guided
 from h2d.infer.options import SampleOptions
 from h2d.infer.pixels import mask_to_networks, to_networks
-from h2d.infer.schedulers import levels_after
+from h2d.infer.schedulers import levels
 from h2d.models.diffusion import blend
 from h2d.models.mask_head import LATENT_SCALE
 from h2d.models.outpainter import canvas_of, kept_cells
@@ -51,6 +51,9 @@ class OutpaintInputs:
     """The latent that is put back after a step."""
     step_masks: Bool[np.ndarray, "n b l k"]
     generators: list[torch.Generator]
+    begin: Float[Tensor, "b 4 l k"] | None = None
+    """Finished latents to start from, noised to the level of `first_step`."""
+    first_step: int = 0
 
 
 def prepare(
@@ -94,7 +97,8 @@ def outpaint(pipe: "TwoStagePipeline", inputs: OutpaintInputs, options: SampleOp
     unet, controlnet, scale = pipe.unet, pipe.controlnet, options.guidance_scale
     device, dtype = inputs.noise.device, unet.dtype
     scheduler = pipe.fresh_scheduler("body", options)
-    put_back = _put_back(scheduler, inputs, clean=options.canvas_noise == "clean")
+    shares = levels(scheduler)
+    put_back = _put_back(shares, inputs, clean=options.canvas_noise == "clean")
     steered, extra = inputs.skeleton, None
     if controlnet.config.conditioning_channels == 4:
         steered = torch.cat((steered, inputs.mask), dim=1)
@@ -125,14 +129,26 @@ def outpaint(pipe: "TwoStagePipeline", inputs: OutpaintInputs, options: SampleOp
             return guided(word, scale)
 
         start = inputs.noise * scheduler.init_noise_sigma
+        if inputs.begin is not None:
+            picture, noise = (float(share[inputs.first_step]) for share in shares)
+            start = picture * inputs.begin + noise * inputs.noise
         return pipe.denoise(
-            "body", scheduler, start, predict, put_back=put_back, eta=options.eta, generators=inputs.generators
+            "body",
+            scheduler,
+            start,
+            predict,
+            put_back=put_back,
+            first_step=inputs.first_step,
+            eta=options.eta,
+            generators=inputs.generators,
         )
 
 
-def _put_back(scheduler: Any, inputs: OutpaintInputs, *, clean: bool) -> Any:
+def _put_back(
+    shares: tuple[Float64[Tensor, "n1"], Float64[Tensor, "n1"]], inputs: OutpaintInputs, *, clean: bool
+) -> Callable[[int, Tensor], Tensor]:
     """Equation (11) after each step: the canvas at the state's own noise level, inside the step's mask."""
-    picture_share, noise_share = (share.tolist() for share in levels_after(scheduler))
+    picture_share, noise_share = (share.tolist() for share in shares)
     masked = [bool(masks.any()) for masks in inputs.step_masks]
     masks = torch.from_numpy(inputs.step_masks[:, :, None].astype(np.float32)).to(inputs.noise.device)
 
@@ -141,7 +157,7 @@ def _put_back(scheduler: Any, inputs: OutpaintInputs, *, clean: bool) -> Any:
             return latents
         canvas = inputs.kept
         if not clean:
-            canvas = picture_share[step] * inputs.kept + noise_share[step] * inputs.noise
+            canvas = picture_share[step + 1] * inputs.kept + noise_share[step + 1] * inputs.noise
         return blend(masks[step], canvas, latents)
 
     return put_back

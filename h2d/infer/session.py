@@ -10,13 +10,15 @@ from PIL import Image
 
 from h2d.config import as_plain
 from h2d.errors import UserError
+from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
-from h2d.infer.loading import Models, load_models
+from h2d.infer.loading import load_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, request_of
 from h2d.infer.two_stage import TwoStagePipeline
+from h2d.models.download import sha256_of
 
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
 OnStep: TypeAlias = Callable[[str, int, int], None]
@@ -128,6 +130,7 @@ class Session:
             "resolved": {"scheduler": type(scheduler).__name__, "steps": len(scheduler.timesteps)},
             "pose": pose_record(item.pose),
             "models": self._models.as_record(),
+            "hand_photo_sha256": sha256_of(options.hand_photo) if options.hand_photo else None,
             "weights": self._fingerprints,
             "machine": {"device": self.device.type, "precision": self.precision, "threads": torch.get_num_threads()},
             "versions": {name: version(name) for name in PACKAGES},
@@ -155,6 +158,8 @@ class Session:
             for part in now[group]
             if record[group].get(part) != now[group][part]
         ]
+        if record["hand_photo_sha256"] != now["hand_photo_sha256"]:
+            found.append(f"{request.options.hand_photo} is another photograph now: the hands differ")
         if record["batch_size"] != len(request.seeds):
             found.append(f"made in a batch of {record['batch_size']} other pictures then: bits may differ")
         return found

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from h2d.errors import UserError
-from h2d.models.base import check_base, read_state
+from h2d.models.base import check_base
+from h2d.models.single_file import UNET
 
-UNET: Final = "model.diffusion_model."
 CONTROL: Final = "control_model."
 
 _SHARED: Final = (
@@ -76,7 +78,10 @@ def _state(file: Path) -> dict[str, Tensor]:
             f" {file.with_suffix('.safetensors')}"
         )
     check_base(file)
-    return read_state(file)
+    try:
+        return dict(load_file(file))
+    except SafetensorError as error:
+        raise UserError(f"{file}: damaged: {error}: fetch it again") from None
 
 
 def _fill(network: Any, state: Mapping[str, Tensor], file: Path) -> None:

@@ -1,4 +1,4 @@
-"""A miniature of Stable Diffusion 1.x with random weights: the same classes and files, for tests and small machines."""
+"""Stable Diffusion 1.x and CLIP in miniature, random weights: real classes and files, for tests and small machines."""
 
 import json
 from pathlib import Path
@@ -24,6 +24,29 @@ def write_tiny(folder: Path, *, seed: int = 0, in_channels: int = 4) -> None:
     for name, part in parts.items():
         part.save_pretrained(folder / name, safe_serialization=True)
     _scheduler().save_pretrained(folder / "scheduler")
+
+
+def write_tiny_clip(folder: Path, *, seed: int = 0) -> None:
+    """Write CLIP, both towers, with its tokenizer and preprocessing, as `openai/clip-vit-base-patch16` is published."""
+    from transformers import CLIPConfig, CLIPModel
+
+    _write_tokenizer(folder)
+    num_words = _vocabulary_size(folder)
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {"vocab_size": num_words, "bos_token_id": num_words - 2, "eos_token_id": num_words - 1}
+    vision = {"image_size": 32, "patch_size": 16}
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        config = CLIPConfig(text_config={**small, **text}, vision_config={**small, **vision}, projection_dim=16)
+        CLIPModel(config).eval().save_pretrained(folder, safe_serialization=True)
+    preprocessing = {
+        "crop_size": 32,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "resample": 3,
+        "size": 32,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
 
 
 def tiny_unet(in_channels: int = 4) -> Any:
@@ -59,16 +82,22 @@ def tiny_controlnet() -> Any:
 
 
 def _vae() -> Any:
+    """Its posterior is narrow and its latents are spread like those of a trained one, so that they can be learnt."""
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         norm_num_groups=4,
         sample_size=64,
+        scaling_factor=4.0,
     )
+    with torch.no_grad():
+        vae.quant_conv.weight[4:] = 0
+        vae.quant_conv.bias[4:] = -12  # the logarithm of the variance
+    return vae
 
 
 def _text_encoder(num_words: int) -> Any:

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import torch
 
-from h2d.models.ldm import CONTROL, UNET
+from h2d.models.ldm import CONTROL
+from h2d.models.single_file import UNET
 from h2d.models.tiny import CHANNELS, tiny_controlnet, tiny_unet
 
 _RESNET: Final = {

@@ -153,6 +153,38 @@ WEIGHTS: Final[dict[str, Weights]] = {
         ),
         extras=("*.json",),
     ),
+    "clip-vit-large-patch14": Weights(
+        about="evaluation, by option",
+        licence="MIT",
+        size_bytes=1_713_000_000,
+        repo="openai/clip-vit-large-patch14",
+        revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
+        files=(
+            WeightFile(path="config.json"),
+            WeightFile(path="preprocessor_config.json"),
+            WeightFile(path="merges.txt"),
+            WeightFile(path="vocab.json"),
+            WeightFile(
+                path="model.safetensors",
+                size_bytes=1_710_540_580,
+                sha256="a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
+            ),
+        ),
+        extras=("*.json",),
+    ),
+    "inception-v3-fid": Weights(
+        about="evaluation, FID and KID",
+        licence="Apache-2.0",
+        size_bytes=95_628_359,
+        files=(
+            WeightFile(
+                path="weights-inception-2015-12-05-6726825d.pth",
+                size_bytes=95_628_359,
+                sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+            ),
+        ),
+        url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+    ),
     **BASELINE_WEIGHTS,
 }
 

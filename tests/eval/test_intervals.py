@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from h2d.errors import UserError
+from h2d.eval.feature_distance import FrechetDistance
 from h2d.eval.intervals import bootstrap, paired_difference, with_interval
 from h2d.eval.measured import Measure, Ratio, Undefined, mean_of
 
@@ -56,12 +57,22 @@ def test_pictures_that_count_more_often_stay_so_when_they_are_drawn():
     assert (interval.low, interval.high) == (0.25, 0.25)
 
 
-def test_the_basic_interval_mirrors_the_percentiles():
-    statistic = mean_of(np.random.default_rng(0).exponential(1, 40))
-    percentile = bootstrap(statistic, rng=np.random.default_rng(1))
-    basic = bootstrap(statistic, rng=np.random.default_rng(1), method="basic")
-    assert basic.low == pytest.approx(2 * statistic.on() - percentile.high)
-    assert basic.high == pytest.approx(2 * statistic.on() - percentile.low)
+def test_the_centred_interval_stands_around_a_number_that_resampling_shifts():
+    """The distance between normal sets grows when pictures repeat: percentiles lie wholly above it."""
+    rng = np.random.default_rng(0)
+    sets = rng.normal(0, 1, (21, 2, 100, 16)).astype(np.float32)
+    distances = [FrechetDistance(real=real, made=made) for real, made in sets]
+    usual = np.mean([distance.on() for distance in distances])
+    held = 0
+    for distance in distances:
+        percentile = bootstrap(distance, rng=rng, resamples=40)
+        centred = bootstrap(distance, rng=rng, resamples=40, method="centred")
+        assert percentile.low > distance.on()
+        assert centred.low < distance.on() < centred.high
+        held += centred.low <= usual <= centred.high
+    assert held >= 17
+    apart = paired_difference(distances[0], distances[0], rng=rng, resamples=20, method="centred")
+    assert (apart.difference, apart.p_value) == (0, 1)
 
 
 def test_pairing_sees_a_small_difference_that_is_the_same_everywhere():

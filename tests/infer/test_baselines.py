@@ -71,7 +71,7 @@ def build(weights, checkpoints):
     """The method of a name, loaded."""
 
     def built(name: str, **options) -> Baseline:
-        own = {"hand": checkpoints[0], "outpaint": checkpoints[1]} if name == "two-stage" else {}
+        own = {"hand": checkpoints[0], "outpaint": str(checkpoints[1])} if name == "two-stage" else {}
         method = resolve(BASELINES, name, kind="method")(BaselineOptions(weights=weights, **own, **options))
         method.load(torch.device("cpu"), torch.float32)
         return method

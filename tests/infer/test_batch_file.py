@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from h2d.cli import app
 from h2d.errors import UserError
 from h2d.infer.batch_file import BatchWorker, read_lines, run_batch
-from h2d.infer.loading import default_models
+from h2d.infer.choosing import default_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import read_record
 from h2d.infer.session import Session

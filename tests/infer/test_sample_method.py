@@ -73,6 +73,14 @@ def test_the_same_by_another_method(here):
     assert read_record(here / "b.png")["pose"] == read_record(here / "a.png")["pose"]
 
 
+def test_ours_after_a_picture_of_another(here, checkpoints):
+    (here / "runs").symlink_to(checkpoints[0].parent)
+    assert run("--method", "controlnet", *ASK, "--out", "a.png").exit_code == 0
+    done = run("--like", "a.png", "--method", "two-stage", "--prompt", "y", "--out", "b.png")
+    assert done.exit_code == 0, done.output
+    assert read_record(here / "b.png")["method"] == "two-stage"
+
+
 def test_a_batch_is_not_made_twice(here):
     rows = [{"prompt": "x", "pose": "pose.json"}, {"prompt": "y", "pose": "pose.json"}]
     (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -87,6 +95,7 @@ def test_a_batch_is_not_made_twice(here):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--method", "controlnet", *ASK, "--hand-base", "x"], "--hand-base is of our own method, not of controlnet"),
         (["--method", "midjourney", *ASK], "unknown method 'midjourney': choose one of controlnet, handrefiner"),
         (["--method", "controlnet", *ASK, "--save-intermediates"], "controlnet has no stages to show"),
         (["--method", "controlnet", *ASK, "--set", "baseline.contrl=1"], "contrl = 1: there is no such option"),

@@ -12,10 +12,11 @@ from tiny_models import write_checkpoints
 
 from h2d.errors import UserError
 from h2d.infer.blending.base import cells_of
-from h2d.infer.loading import default_models, load_models, load_pipeline, model_folder
+from h2d.infer.choosing import default_models, model_folder
+from h2d.infer.loading import load_models, load_pipeline
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint
-from h2d.infer.schedulers import SCHEDULERS, levels_after, make_scheduler
+from h2d.infer.schedulers import SCHEDULERS, levels, make_scheduler
 from h2d.infer.two_stage import TwoStagePipeline
 from h2d.models.outpainter import canvas_of
 
@@ -74,9 +75,9 @@ def test_equals_diffusers_inpainting_when_the_mask_is_constant(
     canvas = canvas_of(torch.from_numpy(output.canvas[0]).permute(2, 0, 1)[None] / 127.5 - 1, mask)
     twin = diffusers_twin(ours, scheduler)
     kept, encoded = mask[..., ::8, ::8], ours.vae.encode(canvas).latent_dist.mode() * ours.vae.config.scaling_factor
-    levels = make_scheduler(scheduler, ours.scheduler)
-    levels.set_timesteps(5)
-    picture_share, noise_share = (share.float() for share in levels_after(levels))
+    twin_levels = make_scheduler(scheduler, ours.scheduler)
+    twin_levels.set_timesteps(5)
+    picture_share, noise_share = (share.float()[1:] for share in levels(twin_levels))
 
     def blend(_pipe, step, _timestep, tensors):
         canvas_now = picture_share[step] * encoded + noise_share[step] * noise
@@ -116,7 +117,7 @@ def test_hands_survive_to_the_vae_before_the_paste_and_exactly_after_it(pipe, po
     pictures = canvas_of(torch.from_numpy(canvas).permute(2, 0, 1)[None] / 127.5 - 1, cut)
     encoded = pipe.vae.encode(pictures).latent_dist.mode() * pipe.vae.config.scaling_factor
     inside = torch.from_numpy(cells_of(mask))
-    torch.testing.assert_close(seen["latents"][0][:, inside], encoded[0][:, inside], atol=1e-3, rtol=0)
+    torch.testing.assert_close(seen["latents"][0][:, inside], encoded[0][:, inside], atol=5e-3, rtol=0)
     assert not torch.allclose(seen["latents"][0][:, ~inside], encoded[0][:, ~inside], atol=0.1)
     assert np.array_equal(pixels(output)[0][mask], canvas[mask])
     assert np.array_equal(pixels(output)[0][~mask], output.decoded[0][~mask])

@@ -54,9 +54,13 @@ class BaselineOptions:
     """HandRefiner: what is painted anew; None: boxes around the depth. As `picture`."""
     hand: Path | None = None
     """Two-stage: a run, a checkpoint or its model."""
-    outpaint: Path | None = None
+    hand_controlnet: Path | None = None
+    """Two-stage: a public ControlNet of hand landmarks instead."""
+    outpaint: str | None = None
+    """Two-stage: a run, a checkpoint or its model, or an OpenPose ControlNet by name or folder."""
+    hand_base: str | None = None
     pipeline: Path | None = None
-    """Two-stage: a saved pipeline instead of the two."""
+    """Two-stage: a saved pipeline instead of all these."""
 
     def __post_init__(self) -> None:
         check_name(SCHEDULERS, self.scheduler, kind="scheduler")

@@ -10,7 +10,7 @@ from PIL import Image
 from h2d.infer.baselines.diffusers_pipeline import PipelineBaseline
 from h2d.infer.jobs import Job
 from h2d.models.outpainter import load_controlnet
-from h2d.pose.draw import draw_pose
+from h2d.pose.draw import control_picture
 
 
 class ControlNet(PipelineBaseline):
@@ -25,6 +25,6 @@ class ControlNet(PipelineBaseline):
 
     def _shown(self, jobs: Sequence[Job]) -> Mapping[str, Any]:
         return {
-            "image": [Image.fromarray(draw_pose(job.framed, style="v1.1")) for job in jobs],
+            "image": [Image.fromarray(control_picture(job.framed, style="v1.1")) for job in jobs],
             "controlnet_conditioning_scale": self._strength,
         }

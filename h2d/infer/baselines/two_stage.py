@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from h2d.errors import UserError
-from h2d.infer.baselines.base import DEFAULT_GUIDANCE, BaselineOptions, Picture, WantedSize, size_of
-from h2d.infer.loading import Models, default_models, load_models, model_folder
+from h2d.infer.baselines.base import DEFAULT_GUIDANCE, BaselineOptions, Picture, WantedSize, place_of, size_of
+from h2d.infer.choosing import Models, default_models, model_folder
+from h2d.infer.loading import load_models
 from h2d.infer.text import cut_note
 from h2d.pose.pose import Pose
 
@@ -27,8 +28,11 @@ class TwoStage:
     def places(self) -> Mapping[str, Path]:
         """Both checkpoints, or the saved pipeline."""
         models = self._models()
-        named = {"hand": models.hand, "outpaint": models.outpaint, "pipeline": models.pipeline}
-        return {name: place for name, place in named.items() if place is not None}
+        named = {"hand": models.hand, "hand_controlnet": models.hand_controlnet, "pipeline": models.pipeline}
+        found = {name: place for name, place in named.items() if place is not None}
+        if models.outpaint is not None:
+            found["outpaint"] = place_of("control-openpose-1.1", str(models.outpaint), self._options.weights)
+        return found
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Join the two checkpoints."""
@@ -82,8 +86,14 @@ class TwoStage:
         chosen = self._options
         if chosen.pipeline is not None:
             return Models(pipeline=chosen.pipeline)
-        if chosen.hand is None and chosen.outpaint is None:
+        if chosen.hand is None and chosen.hand_controlnet is None and chosen.outpaint is None:
             return default_models()
-        if chosen.hand is None or chosen.outpaint is None:
-            raise UserError("one stage alone was named: give both hand and outpaint, or neither")
-        return Models(hand=model_folder(chosen.hand), outpaint=model_folder(chosen.outpaint), base=chosen.base)
+        if chosen.outpaint is None:
+            raise UserError("outpaint is missing: name a checkpoint of h2d train outpaint, or control-openpose-1.1")
+        return Models(
+            hand=model_folder(chosen.hand) if chosen.hand is not None else None,
+            hand_controlnet=chosen.hand_controlnet,
+            outpaint=chosen.outpaint,
+            base=chosen.base,
+            hand_base=chosen.hand_base,
+        )

@@ -33,6 +33,7 @@ class GeneratorMaker:
     def __init__(self, pipe: "TwoStagePipeline", options: SampleOptions) -> None:
         self._pipe, self._options = pipe, options
 
+    @torch.no_grad()
     def draw(self, requests: Sequence[HandRequest], seeds: Sequence[tuple[int, ...]]) -> list[DrawnHand]:
         """All crops in one pass; the mask is the last step's, of the half that was told the prompt."""
         pipe, scale = self._pipe, self._options.hand_guidance_scale or self._options.guidance_scale
