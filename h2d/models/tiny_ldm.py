@@ -44,7 +44,7 @@ def write_tiny_humansd(file: Path, *, seed: int = 0, in_channels: int = 8) -> An
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         unet = tiny_unet(in_channels)
-    _save(file, unet, UNET)
+    write_original(file, unet, UNET)
     return unet.eval()
 
 
@@ -57,11 +57,12 @@ def write_tiny_hand_control(file: Path, *, seed: int = 0) -> Any:
             for name, weight in controlnet.named_parameters():
                 if name.startswith(("controlnet_down_blocks", "controlnet_mid_block", "controlnet_cond_embedding")):
                     weight.normal_(0, 0.1)
-    _save(file, controlnet, CONTROL)
+    write_original(file, controlnet, CONTROL)
     return controlnet.eval()
 
 
-def _save(file: Path, network: Any, prefix: str) -> None:
+def write_original(file: Path, network: Any, prefix: str) -> None:
+    """Write a U-Net or ControlNet of diffusers' in latent-diffusion's names, which begin with `prefix`."""
     from safetensors.torch import save_file
 
     per_block = network.config.layers_per_block + 1
@@ -90,8 +91,9 @@ def original_name(name: str, per_block: int) -> str:
         case ["mid_block", "attentions", _, *rest]:
             return ".".join(("middle_block.1", *rest))
         case ["up_blocks", level, "upsamplers", "0", *rest]:
-            # The first level of a miniature has no attention, so that the upsampling comes second.
-            return ".".join((f"output_blocks.{(int(level) + 1) * per_block - 1}.1", *rest))
+            # The first level has no attention, so that its upsampling is one place earlier.
+            place = f"output_blocks.{(int(level) + 1) * per_block - 1}.{1 if level == '0' else 2}"
+            return ".".join((place, *rest))
         case ["up_blocks", level, what, number, *rest]:
             return _inside(f"output_blocks.{int(level) * per_block + int(number)}", what, rest)
     raise AssertionError(name)

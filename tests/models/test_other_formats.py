@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 from h2d.errors import UserError
 from h2d.models.base import read_config
 from h2d.models.conversion import convert_pickle
-from h2d.models.ldm import load_ldm_controlnet, load_ldm_unet
+from h2d.models.ldm import CONTROL, load_ldm_controlnet, load_ldm_unet
+from h2d.models.single_file import UNET
 from h2d.models.tiny import write_tiny
-from h2d.models.tiny_ldm import write_tiny_hand_control, write_tiny_humansd
+from h2d.models.tiny_ldm import write_original, write_tiny_hand_control, write_tiny_humansd
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,40 @@ def test_a_controlnet_in_the_original_names_is_the_same_network(tmp_path, like, 
     (down, middle), (own_down, own_middle) = (net(*inputs, return_dict=False) for net in (loaded, controlnet))
     assert torch.equal(middle, own_middle)
     assert all(torch.equal(one, other) for one, other in zip(down, own_down, strict=True))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("linear", [True, False])
+def test_networks_as_deep_as_the_published_ones(tmp_path, linear):
+    """Four levels of two resnets; Stable Diffusion 2 has linear projections and more heads the deeper it is."""
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    kinds = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
+    shared = {
+        "block_out_channels": (8, 16, 16, 16),
+        "down_block_types": kinds,
+        "cross_attention_dim": 12,
+        "attention_head_dim": (1, 2, 4, 4) if linear else 2,
+        "use_linear_projection": linear,
+        "norm_num_groups": 4,
+    }
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(in_channels=8, sample_size=8, **shared).eval()
+    control = ControlNetModel(conditioning_embedding_out_channels=(4, 8, 8, 12), **shared).eval()
+    for weight in control.parameters():
+        weight.normal_(0, 0.1)
+    write_original(tmp_path / "unet.safetensors", unet, UNET)
+    write_original(tmp_path / "control.safetensors", control, CONTROL)
+    like = {**unet.config, "in_channels": 4}
+    timestep, text = torch.tensor([300]), torch.randn(1, 7, 12)
+    noisy = torch.randn(1, 8, 8, 8)
+    loaded = load_ldm_unet(tmp_path / "unet.safetensors", like)
+    assert torch.equal(loaded(noisy, timestep, text).sample, unet(noisy, timestep, text).sample)
+    steered = load_ldm_controlnet(tmp_path / "control.safetensors", like)
+    inputs = noisy[:, :4], timestep, text, torch.rand(1, 3, 64, 64)
+    assert torch.equal(
+        steered(*inputs, return_dict=False)[0][-1], control(*inputs, return_dict=False)[0][-1]
+    )  # the deepest, after all the others
 
 
 @pytest.mark.parametrize(

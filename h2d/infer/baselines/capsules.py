@@ -22,9 +22,12 @@ MASK_PADDING_PX: Final = 30
 MASK_PADDING: Final = 0.15
 """Around the hand's box: the larger of the two, as HandRefiner has it."""
 
-_FINGER: Final = (0.095, 0.085, 0.08, 0.07)
+_FINGER: Final = (0.105, 0.095, 0.09, 0.08)
 """Radii at a finger's joints, base to tip, in lengths of the palm. Our choice, as a grown hand has them."""
-_PALM: Final = 0.13
+_HEEL: Final = 0.22
+"""Radius of the palm's end at the wrist."""
+_THICKNESS: Final = 0.12
+"""No part stands out farther: a palm is flat."""
 _RAYS: Final = 4
 """Capsules from the wrist between two knuckles, so that the palm has no holes."""
 
@@ -58,7 +61,7 @@ def hand_relief(hand: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int]) -> 
         drawn = np.sqrt(np.maximum(radius**2 - off, 0)).astype(np.float32)
         window = relief[low[1] : high[1], low[0] : high[0]]
         np.maximum(window, drawn, out=window)
-    return relief
+    return np.minimum(relief, np.float32(_THICKNESS * _palm_px(hand[:, :2].astype(np.float64), present(hand))))
 
 
 def box_around(shown: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -93,11 +96,11 @@ def _capsules(hand: Float32[np.ndarray, "21 3"]) -> Iterator[tuple[np.ndarray, n
         return
     thumb = FINGERS["thumb"][0]
     if there[thumb]:
-        yield xy[WRIST], xy[thumb], _PALM * palm_px, _FINGER[0] * palm_px
+        yield xy[WRIST], xy[thumb], _HEEL * palm_px, _FINGER[0] * palm_px
     for first, second in zip((thumb, *KNUCKLES), KNUCKLES, strict=False):
         if there[first] and there[second]:
             for share in np.linspace(0, 1, _RAYS):
-                yield xy[WRIST], xy[first] + share * (xy[second] - xy[first]), _PALM * palm_px, _FINGER[0] * palm_px
+                yield xy[WRIST], xy[first] + share * (xy[second] - xy[first]), _HEEL * palm_px, _FINGER[0] * palm_px
 
 
 def _palm_px(xy: np.ndarray, there: np.ndarray) -> float:
