@@ -46,7 +46,8 @@ def sample(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures at once. Default: 4 on CUDA, else 1.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="Another method than ours: docs/baselines.md.", show_default=False)
+        str | None,
+        typer.Option(help="controlnet, t2i-adapter, humansd, handrefiner, stable-diffusion; ours: two-stage."),
     ] = None,
     hand: Annotated[Path | None, typer.Option(help="Run or checkpoint of h2d train hand.", show_default=False)] = None,
     hand_controlnet: Annotated[
