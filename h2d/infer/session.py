@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from PIL import Image
@@ -12,7 +12,9 @@ from h2d.config import as_plain
 from h2d.errors import UserError
 from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
-from h2d.infer.loading import load_models
+from h2d.infer.loading import PUBLIC_SIZE_PX, load_models, weight_folders
+from h2d.infer.lora import fuse_lora, parse_lora
+from h2d.infer.memory import available_bytes, check_memory, need_of
 from h2d.infer.options import SampleOptions
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
@@ -24,11 +26,11 @@ Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
 OnStep: TypeAlias = Callable[[str, int, int], None]
 """Told of each finished step: its stage, its number from 0, and how many there are."""
 
-_TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _SMALL: Final = 5_000_000
 """Parameters below which a U-Net's layers are too small to share: waiting for the other thread costs more."""
 
-_PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
+PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,27 +39,84 @@ class Made:
 
     image: Image.Image
     record: dict[str, Any]
-    output: TwoStageOutput
+    output: TwoStageOutput | None
+    """None of a method that has no stages."""
     index: int
     """Of it in `output`."""
     notes: tuple[str, ...]
 
 
+@runtime_checkable
+class MethodSession(Protocol):
+    """A loaded method: ours (`Session`), or another (`h2d.infer.baselines.session`)."""
+
+    device: torch.device
+
+    def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
+        """The pictures of some items of one size, in one batch."""
+
+    def size_of(self, item: Item, options: SampleOptions) -> tuple[int, int]:
+        """The (height, width) that an item's picture gets; raises `UserError`."""
+
+    def has_weights_of(self, record: Mapping[str, Any]) -> bool:
+        """Whether a picture was made with this very method and networks."""
+
+    def check_weights(self, record: Mapping[str, Any], name: str) -> None:
+        """Raise `UserError` when a record was made with other networks than these."""
+
+    def remarks(self, record: Mapping[str, Any]) -> list[str]:
+        """What is not as it was when the record was made, so that bits may differ."""
+
+
 class Session:
     """Loads once, samples often."""
 
-    def __init__(self, models: Models, *, device: str = "auto", precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        models: Models,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        offload: bool = False,
+        compiled: bool = False,
+        batch_size: int = 1,
+    ) -> None:
+        """Load, after memory was seen to hold `batch_size` pictures. `offload` keeps idle networks off the GPU."""
         quiet_libraries()
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         self._models = models
-        self.pipe: TwoStagePipeline = load_models(models).to(self.device)
+        if offload and self.device.type != "cuda":
+            raise UserError(f"--offload: there is nothing to keep off a {self.device.type}: leave it out")
+        self._check_memory(offload, batch_size)
+        self.pipe: TwoStagePipeline = load_models(models)
         if self.precision != "fp32":
-            self.pipe.to(_TYPES[self.precision])
+            self.pipe.to(TYPES[self.precision])
+        for lora in models.loras:
+            file, strength = parse_lora(lora)
+            fuse_lora(self.pipe, file, scale=strength)
+        self._fingerprints = fingerprints(self.pipe)
         self.pipe.set_progress_bar_config(disable=True)
+        if offload:
+            self.pipe.enable_model_cpu_offload(device=self.device)
+        else:
+            self.pipe.to(self.device)
+        if compiled:
+            # CUDA graphs take the launching of thousands of small kernels off the CPU.
+            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+            self.pipe.compile_networks(mode=mode)
         if self.device.type == "cpu" and sum(map(torch.numel, self.pipe.unet.parameters())) < _SMALL:
             torch.set_num_threads(1)
-        self._fingerprints = fingerprints(self.pipe)
+
+    def _check_memory(self, offload: bool, batch_size: int) -> None:
+        size = PUBLIC_SIZE_PX
+        need = need_of(
+            weight_folders(self._models), precision=self.precision, num_pixels=size**2, batch_size=batch_size
+        )
+        what = f"a picture of {size} x {size}" if batch_size == 1 else f"a batch of {batch_size} pictures"
+        available = available_bytes(self.device)
+        on_gpu = self.device.type == "cuda"
+        check_memory(need, available, on_gpu=on_gpu, offload=offload, batch_size=batch_size, what=what)
 
     def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
         """The pictures of some items of one size, in one batch: the same batch gives the same bits."""
@@ -110,7 +169,7 @@ class Session:
             "hand_photo_sha256": sha256_of(options.hand_photo) if options.hand_photo else None,
             "weights": self._fingerprints,
             "machine": {"device": self.device.type, "precision": self.precision, "threads": torch.get_num_threads()},
-            "versions": {name: version(name) for name in _PACKAGES},
+            "versions": {name: version(name) for name in PACKAGES},
         }
 
     def has_weights_of(self, record: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from h2d.infer.picture_files import file_stem, grid, unused
 from h2d.infer.provenance import read_record, write_png
 from h2d.pose.openpose_json import write_pose
 
-FEW = ("--steps", "3", "--set", "hand_attempts=1")
+FEW = ("--steps", "2", "--set", "hand_attempts=1")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_a_pose_and_a_prompt_are_enough_and_repeat_to_the_bit(here):
     assert pixels(picture).shape == (128, 128, 3)
     record = read_record(picture)
     assert record["prompt"] == "a person waves"
-    assert record["resolved"] == {"scheduler": "DDIMScheduler", "steps": 3}
+    assert record["resolved"] == {"scheduler": "DDIMScheduler", "steps": 2}
     assert set(record["weights"]) >= {"unet", "vae", "controlnet", "hand_unet", "mask_head"}
     (here / "pose.json").unlink()
     again = run("--like", str(picture), "--out", "again.png")
@@ -72,7 +72,7 @@ def test_like_with_other_options_varies_the_picture(here):
     assert done.exit_code == 0, done.output
     record = read_record(here / "two.png")
     assert (record["prompt"], record["seed"], record["options"]["blend"]) == ("y", 4, "naive")
-    assert record["options"]["num_inference_steps"] == 3
+    assert record["options"]["num_inference_steps"] == 2
     run("--like", "one.png", "--seed", "9", "--out", "three.png")
     assert read_record(here / "three.png")["seed"] == 9
     assert not np.array_equal(pixels("three.png"), pixels("one.png"))
@@ -91,7 +91,7 @@ def test_every_step_is_saved_with_one_sheet(here):
         "4-canvas.png",
         "4-canvas-mask.png",
         "5-step-mask-001.png",
-        "5-step-mask-003.png",
+        "5-step-mask-002.png",
         "6-decoded.png",
         "7-picture.png",
         "sheet.png",
@@ -179,3 +179,35 @@ def test_no_picture_is_overwritten(here):
     (here / "a-2.png").touch()
     assert unused(here / "a.png").name == "a-3.png"
     assert unused(here / "b.png").name == "b.png"
+
+
+def test_a_lora_is_recorded_and_used_again(here, loaded):
+    import torch
+    from safetensors.torch import save_file
+
+    name = "down_blocks.0.resnets.0.conv1"
+    weight = loaded.unet.get_submodule(name).weight
+    factors = {"lora_A": torch.ones(1, *weight.shape[1:]), "lora_B": torch.ones(weight.shape[0], 1, 1, 1)}
+    save_file({f"unet.{name}.{part}.weight": value for part, value in factors.items()}, here / "style.safetensors")
+    arguments = ["--pose", "pose.json", "--prompt", "x", "--seed", "4", *FEW]
+    assert run(*arguments, "--lora", "style.safetensors:0.5", "--out", "styled.png").exit_code == 0
+    assert run(*arguments, "--out", "plain.png").exit_code == 0
+    assert not np.array_equal(pixels("styled.png"), pixels("plain.png"))
+    assert read_record(here / "styled.png")["models"]["loras"] == ["style.safetensors:0.5"]
+    again = run("--like", "styled.png", "--out", "again.png")
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(pixels("again.png"), pixels("styled.png"))
+
+
+def test_too_little_memory_is_said_before_loading(here, monkeypatch):
+    import h2d.infer.session as session_module
+
+    monkeypatch.setattr(session_module, "available_bytes", lambda device: 1000)
+    monkeypatch.setattr(session_module, "load_models", lambda models: pytest.fail("it was loaded"))
+    done = run("--pose", "pose.json", "--prompt", "x")
+    assert "a picture of 512 x 512 needs about 0.0 GiB of memory, 0.0 GiB are free" in str(done.exception)
+
+
+def test_offload_without_a_gpu_is_one_line():
+    done = run("--pose", "pose.json", "--prompt", "x", "--device", "cpu", "--offload")
+    assert "--offload: there is nothing to keep off a cpu" in str(done.exception)
