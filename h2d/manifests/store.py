@@ -124,10 +124,12 @@ class Manifest:
         return found
 
     def at(self, place: Place, columns: Sequence[str] | None = None) -> dict[str, Any]:
-        """One row as plain values; reads its row group only."""
+        """One row as plain values; of its row group nothing is read that comes after it."""
+        chosen = None if columns is None else list(columns)
         with open_part(place.path) as file:
-            rows = read_group(file, place.path, place.group, columns)
-        values: dict[str, Any] = rows.slice(place.row, 1).to_pylist()[0]
+            rows = file.iter_batches(place.row + 1, [place.group], columns=chosen, use_threads=False)
+            row = _read(place.path, lambda: next(rows)).slice(place.row, 1)
+        values: dict[str, Any] = row.to_pylist()[0]
         return values
 
     def row(self, name: str, table: str = "images") -> dict[str, Any]:
