@@ -1,6 +1,6 @@
 """C1 to C3: what `h2d prepare` costs a picture apart from its models, from ten thousand records to a million.
 
-    python bench/scale.py [--counts 10000 1000000] [--dir FOLDER]
+    python bench/scale.py [--counts 10000 1000000] [--dir FOLDER]   (a million: half an hour, 12 GB)
 
 A source that makes records up and stages that answer at once, so that everything measured is ours: listing, sorting,
 plan, parts, joining, the tables. One process a count, its stages in a process beside it (`inline`). Pictures are black,
@@ -215,7 +215,7 @@ class Family(threading.Thread):
 def main() -> None:
     """Run each count in a process of its own and print the three figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 50_000])
     parser.add_argument("--dir", type=Path, help="Where to work; 8 KB a record.")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
