@@ -7,6 +7,32 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from h2d.cli import evaluate_annotators
+from h2d.cli.evaluate_options import (
+    AddressOption,
+    Base,
+    Batch,
+    Config,
+    Device,
+    Features,
+    Fresh,
+    Hand,
+    Json,
+    ListFile,
+    ManifestOption,
+    Out,
+    Outpaint,
+    Overrides,
+    Pipeline,
+    Resamples,
+    Sample,
+    Segmenter,
+    Steps,
+    Workers,
+    choices_of,
+    method_options,
+    placing_of,
+)
 from h2d.cli.folders import read_location
 from h2d.cli.output import print_json, say
 from h2d.errors import UserError
@@ -14,66 +40,11 @@ from h2d.errors import UserError
 if TYPE_CHECKING:
     from h2d.cli.evaluate_progress import EvaluateProgress
     from h2d.eval.given import Match
-    from h2d.eval.methods import MethodOptions
-    from h2d.eval.options import MeasureConfig
     from h2d.eval.results import Results
-    from h2d.eval.run import Placing
 
 app = typer.Typer(
     no_args_is_help=True, help="Compare methods on one list of poses and prompts: pose accuracy, quality, reports."
 )
-
-ListFile = Annotated[Path, typer.Option("--list", metavar="FILE", help="Of h2d evaluate protocol.")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Make the named methods' pictures again.")]
-Config = Annotated[Path | None, typer.Option(metavar="FILE", help="YAML of options on measuring.", show_default=False)]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any option on measuring: --set look.width=2048", show_default=False
-    ),
-]
-Segmenter = Annotated[
-    str | None,
-    typer.Option(
-        help="sam, selfie, grabcut, none. Default: sam if its weights are there, else selfie.", show_default=False
-    ),
-]
-Features = Annotated[
-    str | None,
-    typer.Option(help="inception, random, none. Default: inception if its weights are there.", show_default=False),
-]
-Resamples = Annotated[
-    int | None, typer.Option(min=0, help="Of the bootstrap; 0: no intervals. Default: 1000.", show_default=False)
-]
-Workers = Annotated[int, typer.Option(min=1, help="Processes, by Ray where more than one.")]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", help="A running Ray cluster that sees the same files.", show_default=False),
-]
-ManifestOption = Annotated[
-    Any,
-    typer.Option(
-        "--manifest", metavar="DIR", parser=read_location, help="Where the list's manifest lies now, if it was moved.",
-        show_default=False,
-    ),
-]  # fmt: skip
-Hand = Annotated[Path | None, typer.Option(help="Run or checkpoint of h2d train hand.", show_default=False)]
-Outpaint = Annotated[Path | None, typer.Option(help="The same of outpaint.", show_default=False)]
-Pipeline = Annotated[Path | None, typer.Option(help="Or a saved pipeline's folder.", show_default=False)]
-Base = Annotated[
-    str | None, typer.Option(help="What stage 2 stands on. Default: what training says.", show_default=False)
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda.")]
-Batch = Annotated[int, typer.Option(min=1, help="Pictures made at once.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Of either stage. Default: 50 of ddim.", show_default=False)]
-Sample = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--sample", metavar="KEY=VALUE", help="Any option of sampling: --sample guidance_scale=5", show_default=False
-    ),
-]
 
 
 @app.command()
@@ -143,9 +114,9 @@ def run(
     names = [name.strip() for name in method.split(",") if name.strip()]
     if not names:
         raise UserError("--method is empty: name one or more, with commas")
-    options = _method_options(hand, outpaint, pipeline, base, device, batch, steps, sample)
-    choices = _choices(config, overrides, segmenter, features, resamples, device)
-    placing = _placing(workers, address, manifest)
+    options = method_options(hand, outpaint, pipeline, base, device, batch, steps, sample)
+    choices = choices_of(config, overrides, segmenter, features, resamples, device)
+    placing = placing_of(workers, address, manifest)
     pictures = read_list(list_file)
     _carry_out(
         lambda watch: evaluate_methods(names, pictures, out, options, choices, watch, placing, fresh=fresh), out, json
@@ -214,8 +185,8 @@ def folder(
 
     if match not in ("auto", "id", "order"):
         raise UserError(f"--match {match!r}: choose one of auto, id, order")
-    choices = _choices(config, overrides, segmenter, features, resamples, device)
-    placing = _placing(workers, address, manifest)
+    choices = choices_of(config, overrides, segmenter, features, resamples, device)
+    placing = placing_of(workers, address, manifest)
     pictures = read_list(list_file)
     _carry_out(
         lambda watch: evaluate_folder(
@@ -242,54 +213,74 @@ def report(
     """Measure what a run's folder holds and write its report again; what was looked at is not looked at again."""
     from h2d.eval.run import list_of, measure_and_report
 
-    choices = _choices(config, overrides, segmenter, features, resamples, device)
-    placing = _placing(workers, address, None)
+    choices = choices_of(config, overrides, segmenter, features, resamples, device)
+    placing = placing_of(workers, address, None)
     pictures = list_of(out)
     _carry_out(lambda watch: measure_and_report(pictures, out, choices, watch, placing), out, json)
 
 
-def _method_options(
-    hand: Path | None,
-    outpaint: Path | None,
-    pipeline: Path | None,
-    base: str | None,
-    device: str,
-    batch: int,
-    steps: int | None,
-    sample: list[str] | None,
-) -> "MethodOptions":
-    from h2d.config import load_config
-    from h2d.eval.methods import MethodOptions
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A run's folder, or its results.json.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    json: Json = False,
+) -> None:
+    """Compare two reports measure by measure; refuse where lists or conventions differ."""
+    from h2d.eval.compare import as_plain_rows
+    from h2d.eval.compare import compare as compared
 
-    flags = {
-        "hand": hand, "outpaint": outpaint, "pipeline": pipeline, "base": base, "device": device, "batch_size": batch,
-        "sample.num_inference_steps": steps,
-    }  # fmt: skip
-    return load_config(MethodOptions, flags, overrides=[f"sample.{one}" for one in sample or []])
+    rows = compared(first, second)
+    if json:
+        print_json({"first": first, "second": second, "measures": as_plain_rows(rows)})
+        return
+    from h2d.cli.evaluate_tables import print_comparison
 
-
-def _choices(
-    config: Path | None,
-    overrides: list[str] | None,
-    segmenter: str | None,
-    features: str | None,
-    resamples: int | None,
-    device: str,
-) -> "MeasureConfig":
-    from h2d.config import load_config
-    from h2d.eval.options import MeasureConfig
-
-    flags = {
-        "look.segmenter": segmenter, "look.features": features, "resamples": resamples,
-        "look.device": None if device == "auto" else device,
-    }  # fmt: skip
-    return load_config(MeasureConfig, flags, file=config, overrides=overrides or [])
+    print_comparison(rows)
 
 
-def _placing(workers: int, address: str | None, manifest: Any) -> "Placing":
-    from h2d.eval.run import Placing
+@app.command()
+def figures(
+    out: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Default: RUN/figures.", show_default=False)
+    ] = None,
+    pictures: Annotated[
+        str | None,
+        typer.Option(metavar="N,N", help="Rows of the list, from 0. Default: the first four.", show_default=False),
+    ] = None,
+    segmenter: Segmenter = None,
+    features: Features = None,
+    device: Device = "auto",
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Draw what is behind the figures: Inception's channels on a hand, foregrounds, blends and methods side by side."""
+    from h2d.cli.evaluate_progress import EvaluateProgress
+    from h2d.eval.figures import write_figures
+    from h2d.eval.run import list_of, methods_of
 
-    return Placing(workers=workers, address=address, manifest=manifest)
+    choices = choices_of(config, overrides, segmenter, features, None, device)
+    listed = list_of(out)
+    numbers = _numbers(pictures)
+    with EvaluateProgress() as watch:
+        written = write_figures(
+            out, listed, methods_of(out, listed), target or out / "figures", choices.look, watch, numbers=numbers
+        )
+    if written is None:
+        say("Stopped; the same command goes on.")
+        sys.exit(130)
+    for figure in written:
+        said = f"wrote {figure.path}" if figure.path else f"no {figure.name.replace('_', ' ')}: {figure.reason}"
+        say(said + (f" ({figure.reason})" if figure.path and figure.reason else ""))
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--pictures {text!r}: give numbers with commas: 0,5,7") from None
 
 
 def _carry_out(work: "Callable[[EvaluateProgress], Results | None]", out: Path, as_json: bool) -> None:
@@ -308,3 +299,6 @@ def _carry_out(work: "Callable[[EvaluateProgress], Results | None]", out: Path, 
     from h2d.cli.evaluate_tables import tell
 
     tell(results, out)
+
+
+app.command(name="annotators")(evaluate_annotators.annotators)

@@ -10,7 +10,7 @@ from h2d.cli.output import print_json, say
 from h2d.cli.sample_choices import read_models, read_options, read_precision, read_request, read_size
 
 if TYPE_CHECKING:
-    from h2d.infer.session import Made, Session
+    from h2d.infer.session import Made, MethodSession
 
 
 _OUT = Path("samples")
@@ -45,6 +45,10 @@ def sample(
         typer.Option(help='JSONL, a line a picture: {"prompt": ..., "pose": "file.json"}.', show_default=False),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures at once. Default: 4 on CUDA, else 1.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="controlnet, t2i-adapter, humansd, handrefiner, stable-diffusion; ours: two-stage."),
+    ] = None,
     hand: Annotated[Path | None, typer.Option(help="Run or checkpoint of h2d train hand.", show_default=False)] = None,
     hand_controlnet: Annotated[
         Path | None, typer.Option(help="Or a ControlNet of hand landmarks: its folder.", show_default=False)
@@ -70,6 +74,9 @@ def sample(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Make pictures of a pose and a prompt: first the hands, then the body around them."""
+    from h2d.cli.sample_method import open_method, own_overrides, read_method
+    from h2d.infer.baselines import OURS
+
     flags = {
         "num_inference_steps": steps,
         "scheduler": scheduler,
@@ -88,21 +95,27 @@ def sample(
         "hand_base": hand_base,
         "pipeline": pipeline,
     }
-    request = None if batch else read_request(pose, prompt, n, seed, like, flags, config, overrides or [])
-    models = read_models(named, like)
-    if models.about and not as_json:
+    chosen = read_method(method, like, named, intermediates=save_intermediates)
+    own = own_overrides(chosen, overrides or [], config)
+    request = None if batch else read_request(pose, prompt, n, seed, like, flags, config, own)
+    models = read_models(named, like) if chosen == OURS else None
+    if models is not None and models.about and not as_json:
         say(models.about)
 
     from h2d.cli.sample_batch import sample_batch
     from h2d.cli.sample_progress import SampleProgress
     from h2d.infer.session import Session
 
-    session = Session(models, device=device, precision=read_precision(precision))
+    session: MethodSession = (
+        Session(models, device=device, precision=read_precision(precision))
+        if models is not None
+        else open_method(chosen, overrides or [], like, base, device=device, precision=read_precision(precision))
+    )
     at_once = batch_size or (4 if session.device.type == "cuda" else 1)
     if request is None:
         assert batch is not None
         folder = out if out != _OUT else out / batch.stem
-        options = read_options(flags, config, overrides or [])
+        options = read_options(flags, config, own)
         sample_batch(session, batch, folder, options=options, seed=seed or 0, batch_size=at_once, as_json=as_json)
         return
     remarks: list[str] = []
@@ -125,7 +138,7 @@ def sample(
     _tell(made, paths, remarks)
 
 
-def _compared(session: "Session", like: Path, *, named: bool) -> list[str]:
+def _compared(session: "MethodSession", like: Path, *, named: bool) -> list[str]:
     """What is not as it was then; other weights are a mistake, unless they were named."""
     from h2d.infer.provenance import read_record
 
@@ -151,6 +164,7 @@ def _write(made: "list[Made]", out: Path, *, grid: bool, intermediates: bool) ->
         write_png(path, one.image, one.record)
         paths.append(path)
         if intermediates:
+            assert one.output is not None
             save_intermediates(path.with_suffix(""), one.output, one.index, prompt)
     if grid:
         path = paths[0].with_name(f"{paths[0].stem}-grid.png")

@@ -6,7 +6,7 @@ Axis legend: n pictures.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,14 +25,12 @@ from h2d.eval.placing import Watch
 from h2d.eval.pose_accuracy import pose_measures
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Results
-from h2d.eval.summary import Subject, per_picture_table, summarise, truth_of
+from h2d.eval.summary import PER_PICTURE_FILE, Subject, per_picture_table, summarise, truth_of
 from h2d.eval.text_alignment import alignment_measures
 from h2d.manifests.files import write_parquet
 from h2d.manifests.store import points_array
 from h2d.pose.points import present
 from h2d.pose.pose import Pose
-
-PER_PICTURE_FILE: Final = "per_picture.parquet"
 
 
 def measure_run(
@@ -118,18 +116,32 @@ def _quality(
     look: FeaturesLook, subject: Subject, real: Subject, pictures: PictureList, looks: Looks, choices: MeasureConfig
 ) -> Measures:
     region, by = "whole", {}
+    notes: tuple[str, ...] = ()
     if look.region == "foreground":
         assert looks.foreground is not None
         identity = looks.foreground.identity()
         region = f"foreground by {identity['segmenter']['name']}, fill {look.fill}"
         by = {"segmented_fingerprint": fingerprint(looks.foreground)}
+        notes = _empty_notes(subject, real)
     measures = quality_measures(
         look.of(real.tables[look.name]), look.of(subject.tables[look.name]), replace(choices.quality, region=region)
     )
     return {
-        short: replace(measure, conventions={**measure.conventions, "picture_px": pictures.size, **by})
+        short: replace(
+            measure,
+            conventions={**measure.conventions, "picture_px": pictures.size, **by},
+            notes=(*measure.notes, *notes),
+        )
         for short, measure in measures.items()
     }
+
+
+def _empty_notes(subject: Subject, real: Subject) -> tuple[str, ...]:
+    """How many foregrounds are nothing but the fill, for their distance is then of black pictures."""
+    counts = [int((one.tables["foreground"]["mask_px"].to_numpy() == 0).sum()) for one in (subject, real)]
+    if not any(counts):
+        return ()
+    return (f"nobody was found to keep in {counts[0]} generated and {counts[1]} real pictures, which are all fill",)
 
 
 def _detector_name(identity: Mapping[str, Any]) -> str:

@@ -25,7 +25,13 @@ METHODS: Final[dict[str, str]] = {
     "two-stage": "h2d.eval.methods:TwoStage",
     "two-stage-naive": "h2d.eval.methods:NaiveBlending",
     "two-stage-bbox": "h2d.eval.methods:BoxBlending",
+    "handrefiner": "h2d.eval.baseline_methods:HandRefiner",
+    "humansd": "h2d.eval.baseline_methods:HumanSD",
+    "t2i-adapter": "h2d.eval.baseline_methods:T2IAdapter",
+    "controlnet": "h2d.eval.baseline_methods:ControlNet",
+    "stable-diffusion": "h2d.eval.baseline_methods:StableDiffusion",
 }
+"""From the last row of a table to its first."""
 ABLATION: Final = ("two-stage-bbox", "two-stage-naive", "two-stage")
 """The paper's Table II, in its order."""
 
@@ -51,6 +57,8 @@ class MethodOptions:
     """Pictures made at once; changes them by rounding at most."""
     sample: dict[str, Any] = field(default_factory=dict)
     """Options of sampling, as `num_inference_steps`."""
+    baseline: dict[str, Any] = field(default_factory=dict)
+    """Options of the other methods, as `weights`: see `h2d.infer.baselines.base.BaselineOptions`."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

@@ -186,10 +186,9 @@ def _with_spread(measured: Measured, decimals: int) -> str:
 
 
 def number_text(value: float, decimals: int) -> str:
-    """With so many decimals; more where all of them would be zeros, and no minus before zero."""
-    while decimals < 6 and value and abs(value) < 0.5 * 10**-decimals and decimals < 4:
-        decimals += 1
-    text = f"{value:.{decimals}f}"
+    """With so many decimals, up to four where they show more than zeros, and no minus before zero."""
+    shown = next((more for more in range(decimals, 5) if float(f"{value:.{more}f}")), decimals)
+    text = f"{value:.{shown}f}"
     return text.lstrip("-") if float(text) == 0 else text
 
 

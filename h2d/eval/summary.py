@@ -23,6 +23,7 @@ from h2d.eval.poses import PoseSet
 from h2d.eval.results import Difference, MethodResult, Part, Results
 from h2d.pose.layouts import LEFT_HAND, RIGHT_HAND
 
+PER_PICTURE_FILE: Final = "per_picture.parquet"
 IN_PARTS: Final = ("dap", "dap_hands", "oks_hands", "mpjpe_hands", "found_hands", "clipsim")
 """What is measured of each gesture and hand size: distances between sets of pictures want more of them."""
 COMPARED: Final = ("dap", "dap_hands", "mpjpe", "mpjpe_hands", "clipsim")
@@ -183,6 +184,7 @@ def per_picture_table(subjects: Sequence[Subject], pictures: PictureList) -> pa.
             "number": np.arange(len(pictures), dtype=np.int32),
             "id": [entry.id for entry in pictures.entries],
             "gesture": [entry.gesture for entry in pictures.entries],
+            "subject": [entry.subject for entry in pictures.entries],
             "hand_share": hand_shares(pictures.entries),
         }
         for short, measure in subject.measures.items():
@@ -194,9 +196,13 @@ def per_picture_table(subjects: Sequence[Subject], pictures: PictureList) -> pa.
 
 def _groups(pictures: PictureList) -> Int64[np.ndarray, " n"] | None:
     """Pictures of a person together; None where the list knows no person, or each once."""
-    subjects = [entry.subject or entry.id for entry in pictures.entries]
-    names, numbers = np.unique(subjects, return_inverse=True)
-    return None if len(names) == len(subjects) else numbers.astype(np.int64)
+    return groups_of([entry.subject or entry.id for entry in pictures.entries])
+
+
+def groups_of(persons: Sequence[str]) -> Int64[np.ndarray, " n"] | None:
+    """A number for each person; None where each is in one picture."""
+    names, numbers = np.unique(persons, return_inverse=True)
+    return None if len(names) == len(persons) else numbers.astype(np.int64)
 
 
 def _software() -> dict[str, str]:

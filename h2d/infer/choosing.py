@@ -30,8 +30,10 @@ class Models:
     """One line for a person, where they were not named."""
 
     def exist(self) -> bool:
-        """Whether every folder that is named is there."""
-        return all(path.exists() for path in (self.hand, self.hand_controlnet, self.pipeline) if path is not None)
+        """Whether models are named, and every folder of them is there."""
+        return (self.outpaint or self.pipeline) is not None and all(
+            path.exists() for path in (self.hand, self.hand_controlnet, self.pipeline) if path is not None
+        )
 
     def as_record(self) -> dict[str, str]:
         """What was named, for a picture's record."""

@@ -23,6 +23,9 @@ MAX_ASPECT: Final = 2.0
 SMALL_CELLS: Final = 6
 """Hands narrower than this many cells of the latent come out blurred. Our choice."""
 
+MAX_RESCALE: Final = 1.25
+"""How far a crop's scale may be from the picture's to be brought to it. Our choice."""
+
 LATENT_SCALE: Final = 8
 
 
@@ -77,8 +80,13 @@ def crops_of(size_px: int) -> CropConfig:
     return CropConfig(size=size_px, min_side_px=max(1, size_px * CropConfig().min_side_px // CropConfig().size))
 
 
-def hand_crops(pose: Pose, config: CropConfig, *, zoomed: bool = False) -> tuple[list[HandCrop], list[str]]:
-    """The crops of everybody's hands, and what is to be said of hands that get none or are very small."""
+def hand_crops(
+    pose: Pose, config: CropConfig, *, zoomed: bool = False, aligned: bool = False
+) -> tuple[list[HandCrop], list[str]]:
+    """The crops of everybody's hands, and what is to be said of hands that get none or are very small.
+
+    `aligned` brings crops of nearly the picture's scale to its scale and its latent grid.
+    """
     crops: list[HandCrop] = []
     notes: list[str] = []
     for number in range(pose.num_people):
@@ -92,9 +100,31 @@ def hand_crops(pose: Pose, config: CropConfig, *, zoomed: bool = False) -> tuple
             if text := problem or remark:
                 notes.append(f"{name} {text}")
         for crop in plan_crops(hands, pose.size_hw, config):
+            if aligned:
+                crop = on_latent_grid(crop, pose.size_hw)
             points_of = {side: crop.points(hands[side].points) for side in crop.sides}
             crops.append(HandCrop(person=number, crop=crop, points=points_of))
     return crops, notes
+
+
+def on_latent_grid(crop: Crop, size_hw: tuple[int, int]) -> Crop:
+    """The crop at the picture's own scale, its corner on the latent's grid, where it is near that; else as it was."""
+    left, top, side, _ = crop.box_xywh
+    if not (1 / MAX_RESCALE <= side / crop.size <= MAX_RESCALE and crop.size <= min(size_hw)):
+        return crop
+    corner = []
+    for start, limit in ((left, size_hw[1]), (top, size_hw[0])):
+        wanted = start + (side - crop.size) / 2
+        corner.append(
+            int(min(max(round(wanted / LATENT_SCALE), 0), (limit - crop.size) // LATENT_SCALE)) * LATENT_SCALE
+        )
+    return Crop(hands=crop.hands, box_xywh=(corner[0], corner[1], crop.size, crop.size), size=crop.size)
+
+
+def is_aligned(crop: Crop) -> bool:
+    """Whether a cell of the crop's latent is a cell of the picture's."""
+    left, top, side, _ = crop.box_xywh
+    return side == crop.size and left % LATENT_SCALE == 0 and top % LATENT_SCALE == 0
 
 
 def is_small(points: Float32[np.ndarray, "21 3"]) -> bool:

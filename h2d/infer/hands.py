@@ -5,7 +5,7 @@ Axis legend: s crop size.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -43,6 +43,8 @@ class DrawnHand:
     """Where its hands are, for a maker that cannot follow the pose in every finger; None: where they were asked for."""
     remark: str | None = None
     """What a person should know of it."""
+    latents: Any = None
+    """What the picture was decoded from, Float[Tensor, "4 l l"] in stage 2's own latent space; None where it is not."""
 
 
 @runtime_checkable
@@ -75,6 +77,8 @@ class Hand:
     remark: str | None
     """What else a person should know of it."""
     attempts: int
+    latents: Any = None
+    """As `DrawnHand.latents`."""
 
     def as_picture(self) -> HandPicture:
         """For the canvas."""
@@ -88,7 +92,9 @@ def hand_requests(
     requests: list[HandRequest] = []
     owners: list[int] = []
     for number, (job, said) in enumerate(zip(jobs, notes, strict=True)):
-        places, remarks = hand_crops(job.framed, crops_of(size_px), zoomed=options.zoom_hands)
+        places, remarks = hand_crops(
+            job.framed, crops_of(size_px), zoomed=options.zoom_hands, aligned=options.latent_handover
+        )
         said += remarks
         if not places:
             said.append("no hands in the pose: made by the ControlNet alone")
@@ -146,4 +152,5 @@ def judge(place: HandCrop, drawn: DrawnHand, threshold: float, rules: MaskRules,
         problem="; ".join(failed) or None,
         remark=drawn.remark,
         attempts=attempts,
+        latents=drawn.latents,
     )

@@ -40,6 +40,9 @@ class SampleOptions:
     """A photograph whose hand is used, fitted to the pose; None: hands are generated."""
     segmenter: Literal["grabcut", "sam"] = "grabcut"
     """What draws the masks of hands that come without one: those of a photograph or of a hand ControlNet."""
+    latent_handover: bool = False
+    """Hand a hand on as it was generated, not decoded and encoded again, where its crop has the canvas's scale: crops
+    of nearly that scale are brought to it. Needs one VAE for both stages."""
     add_arms: bool = True
     """Give a hand without a wrist or an elbow both: the paper's method needs the arm to join it."""
     zoom_hands: bool = False

@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor, nn
 
-from h2d.infer.canvas import Canvas
+from h2d.infer.canvas import Canvas, compose
+from h2d.infer.framing import is_aligned
+from h2d.infer.hands import Hand
 from h2d.infer.jobs import Job
 from h2d.infer.latents import encode
 from h2d.infer.loop import doubled, first_noise, generator_of, guided
@@ -60,6 +63,7 @@ def prepare(
     pipe: "TwoStagePipeline",
     jobs: Sequence[Job],
     canvases: Sequence[Canvas],
+    hands: Sequence[Sequence[Hand]],
     skeletons: Sequence[UInt8[np.ndarray, "h w 3"]],
     options: SampleOptions,
     latents: Float[Tensor, "b 4 l k"] | None,
@@ -72,6 +76,8 @@ def prepare(
     kept = shown
     if blending.content == "crop":
         kept = encode(pipe.vae, to_networks([canvas.crops for canvas in canvases]).to(device))
+    if options.latent_handover:
+        shown, kept = (with_latents(latents, hands, canvases) for latents in (shown, kept))
     generators = [generator_of(job.seed, BODY) for job in jobs]
     height, width = jobs[0].framed.size_hw
     noise = first_noise((4, height // LATENT_SCALE, width // LATENT_SCALE), generators)
@@ -89,6 +95,48 @@ def prepare(
         ),
         generators=generators,
     )
+
+
+def with_latents(
+    encoded: Float[Tensor, "b 4 l k"], hands: Sequence[Sequence[Hand]], canvases: Sequence[Canvas]
+) -> Float[Tensor, "b 4 l k"]:
+    """The canvases' latents with those that hands were generated as, where a crop lies on the canvas's grid.
+
+    Only cells that the hand fills, and whose neighbours it fills: others mix hand and fill. What another hand lies on
+    is left as it was encoded.
+    """
+    result = encoded.clone()
+    for picture, (made, canvas) in enumerate(zip(hands, canvases, strict=True)):
+        whole = cv2.erode(_filled_cells(canvas.mask), np.ones((3, 3), np.uint8)) > 0
+        for hand in made:
+            if hand.latents is None or not is_aligned(hand.crop):
+                continue
+            left, top, side = (length // LATENT_SCALE for length in hand.crop.box_xywh[:3])
+            rows, columns = slice(top, top + side), slice(left, left + side)
+            own = (_filled_cells(hand.mask) > 0) & whole[rows, columns] & ~_others(hand, made)
+            cells = torch.from_numpy(own).to(encoded.device)
+            result[picture, :, rows, columns] = torch.where(cells, hand.latents, result[picture, :, rows, columns])
+    return result
+
+
+def _filled_cells(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "l k"]:
+    """1 where a mask fills a cell of the latent."""
+    height, width = mask.shape
+    cells = mask.reshape(height // LATENT_SCALE, LATENT_SCALE, width // LATENT_SCALE, LATENT_SCALE)
+    return np.asarray(cells.all(axis=(1, 3)), np.uint8)
+
+
+def _others(hand: Hand, made: Sequence[Hand]) -> Bool[np.ndarray, "l k"]:
+    """The cells of a hand's crop that another hand touches."""
+    left, top, side, _ = hand.crop.box_xywh
+    touched = np.zeros((side, side), bool)
+    for other in made:
+        if other is not hand:
+            x, y, size, _ = other.crop.box_xywh
+            alone = compose([other.as_picture()], (max(top + side, y + size), max(left + side, x + size)))
+            touched |= alone.mask[top : top + side, left : left + side]
+    cells = touched.reshape(side // LATENT_SCALE, LATENT_SCALE, side // LATENT_SCALE, LATENT_SCALE)
+    return np.asarray(cells.any(axis=(1, 3)))
 
 
 @torch.no_grad()

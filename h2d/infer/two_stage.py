@@ -142,7 +142,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             for job, made in zip(jobs, hands, strict=True)
         ]
         skeletons = [control_picture(job.framed, style=self.config.skeleton) for job in jobs]
-        inputs = prepare(self, jobs, canvases, skeletons, chosen, latents)
+        inputs = prepare(self, jobs, canvases, hands, skeletons, chosen, latents)
         decoded = decode(self.vae, outpaint(self, inputs, chosen))
         if chosen.zoom_hands:
             decoded = zoom_hands(self, jobs, hands, decoded, chosen)
@@ -168,6 +168,12 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
     def interrupt(self) -> bool:
         """Set `pipe._interrupt = True` in a callback to end the loop that runs."""
         return self._interrupt
+
+    def compile_networks(self, **options: Any) -> None:
+        """Compile the networks of both loops; `options` are torch.compile's. The first picture of a size then waits."""
+        for network in (self.hand_unet, self.hand_controlnet, self.unet, self.controlnet):
+            if network is not None:
+                network.compile(**options)
 
     def vae_of(self, stage: Stage) -> Any:
         """The VAE that a stage was trained with."""

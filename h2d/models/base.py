@@ -1,5 +1,6 @@
 """The parts of a Stable Diffusion 1.x checkpoint: a folder in diffusers' format, or one .safetensors file."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from h2d.models.single_file import check_file, text_encoder_of, tokenizer_folder
 def check_base(base: Path) -> None:
     """Raise `UserError` unless `base` is a checkpoint of a kind that can be read."""
     if base.suffix in (".ckpt", ".bin", ".pt", ".pth"):
-        raise UserError(f"{base}: pickled weights can run code when they are read: convert the file to .safetensors")
+        raise UserError(
+            f"{base}: pickled weights can run code when they are read: convert the file to .safetensors:"
+            " h2d models convert"
+        )
     if not base.exists():
         raise UserError(f"{base}: no such checkpoint: give a folder in diffusers' format or a .safetensors file")
     if base.is_file() and base.suffix != ".safetensors":
@@ -79,6 +83,16 @@ def load_scheduler(base: Path, *, as_is: bool = False) -> Any:
             return DDIMScheduler.from_pretrained(base / "scheduler")
         return DDPMScheduler.from_pretrained(base / "scheduler")
     return DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+
+
+def read_config(base: Path, name: str) -> dict[str, Any]:
+    """The configuration of a part of a folder in diffusers' format; the part's weights need not be there."""
+    check_base(base)
+    file = base / name / "config.json"
+    if not file.is_file():
+        raise UserError(f"{file}: no such file: {base} is not a checkpoint in diffusers' format")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
 
 
 def _part(base: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ import torch
 
 _TEXT_WIDTH: Final = 32
 _NUM_TOKENS: Final = 77
-_CHANNELS: Final = (32, 64)
+CHANNELS: Final = (32, 64)
 
 
 def write_tiny(folder: Path, *, seed: int = 0, in_channels: int = 4) -> None:
@@ -16,7 +16,7 @@ def write_tiny(folder: Path, *, seed: int = 0, in_channels: int = 4) -> None:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         unet = tiny_unet(in_channels)
-        parts = {"unet": unet, "vae": _vae(), "controlnet": _controlnet(), "text_encoder": None}
+        parts = {"unet": unet, "vae": _vae(), "controlnet": tiny_controlnet(), "text_encoder": None}
     _write_tokenizer(folder / "tokenizer")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
@@ -56,7 +56,7 @@ def tiny_unet(in_channels: int = 4) -> Any:
     return UNet2DConditionModel(
         in_channels=in_channels,
         sample_size=8,
-        block_out_channels=_CHANNELS,
+        block_out_channels=CHANNELS,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1,
@@ -66,11 +66,12 @@ def tiny_unet(in_channels: int = 4) -> Any:
     )
 
 
-def _controlnet() -> Any:
+def tiny_controlnet() -> Any:
+    """A ControlNet for it; its last layers are zero, as in all that are new."""
     from diffusers import ControlNetModel
 
     return ControlNetModel(
-        block_out_channels=_CHANNELS,
+        block_out_channels=CHANNELS,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         layers_per_block=1,
         cross_attention_dim=_TEXT_WIDTH,

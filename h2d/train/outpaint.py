@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
@@ -44,15 +43,15 @@ from h2d.pose.draw import Style, control_picture
 from h2d.pose.points import moved
 from h2d.pose.pose import Pose
 from h2d.pose.squares import square_around
-from h2d.train.batches import draw_noise, shift_colours, to_model_range, to_picture
+from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, to_picture
 from h2d.train.parts import (
     TINY,
     base_folder,
     caption_tokens,
     decode_latents,
-    encode_latents,
+    drawn_latents,
     encode_text,
-    latents_of,
+    posterior_of,
     sample_ddim,
     shrink_mask,
 )
@@ -76,6 +75,8 @@ class OutpaintOptions:
     in_channels: int = 9
     """Of the base's U-Net: 9 for an inpainting model, or 4."""
     caption_dropout: float = 0.1
+    augment: bool = False
+    """Shift colours as for the hand generator; the paper says so of that one alone."""
     canvas_fill: Fill = "grey"
     loss_norm: LossNorm = "masked_mean"
     skeleton: Style = "v1.1"
@@ -108,7 +109,7 @@ class OutpaintExamples:
         left, top, side = square_around(row["body"], (picture.shape[0], picture.shape[1]))
         window = slice(top, top + side), slice(left, left + side)
         square = resize(np.ascontiguousarray(picture[window]), (self.size_px, self.size_px))
-        if colours is not None:
+        if colours is not None and self.options.augment:
             square = shift_colours(square, colours)
         mask = dilate(_hands_mask(row)[window], self.options.dilation_px)
         points = moved(row["body"], scale=self.size_px / side, shift=(-left, -top))
@@ -116,9 +117,9 @@ class OutpaintExamples:
         skeleton = control_picture(pose, style=self.options.skeleton)
         kept = shrink_mask(mask, self.size_px) & (self.options.keep == "hands")
         return {
-            "image": to_model_range(square),
-            "mask": torch.from_numpy(kept[None].astype(np.float32)),
-            "skeleton": torch.from_numpy(skeleton.transpose(2, 0, 1).astype(np.float32) / np.float32(255)),
+            "image": planes(square),
+            "mask": mask_plane(kept),
+            "skeleton": planes(skeleton),
             "tokens": caption_tokens(self.tokenizer, row["caption"]),
         }
 
@@ -198,20 +199,24 @@ class OutpaintStage:
             scheduler=load_scheduler(self._base),
         )
 
+    def check_cache(self) -> None:
+        """Raise `UserError` where a picture has other latents from one epoch to the next."""
+        if self._options.augment:
+            raise UserError("speed.cache_latents: shifted colours have other latents: set options.augment=false")
+
     def encode(self, networks: Networks, example: Batch) -> dict[str, Tensor]:
-        """Latents of pictures and canvases instead of pixels, for the cache."""
+        """The posteriors of pictures and canvases instead of pixels, for the cache."""
         canvas = canvas_of(example["image"], example["mask"], fill=self._options.canvas_fill)
         vae = networks.frozen["vae"]
-        return {"latents": latents_of(vae, example["image"]), "canvas_latents": latents_of(vae, canvas)}
+        return {"posterior": posterior_of(vae, example["image"]), "canvas_posterior": posterior_of(vae, canvas)}
 
     def loss(self, networks: Networks, batch: Batch) -> Losses:
         """The square error outside the mask, of latents blended as in equation (11)."""
-        vae, scheduler, steps = networks.frozen["vae"], networks.scheduler, batch["timesteps"]
-        if "latents" in batch.tensors:
-            latents, canvas = batch["latents"], batch["canvas_latents"]
-        else:
-            latents = encode_latents(vae, batch["image"], batch["posterior_noise"])
-            canvas = self._canvas_latents(networks, batch)
+        scheduler, steps = networks.scheduler, batch["timesteps"]
+        known = batch.tensors if "posterior" in batch.tensors else self.encode(networks, batch)
+        latents, canvas = (
+            drawn_latents(known[name], batch["posterior_noise"]) for name in ("posterior", "canvas_posterior")
+        )
         kept = kept_cells(batch["mask"])
         noisy = blend(
             kept,
@@ -230,7 +235,8 @@ class OutpaintStage:
 
     def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """Skeleton, canvas, generated person, target. The canvas is not blended in: the sampler's work."""
-        canvas = self._canvas_latents(networks, batch)
+        known = self.encode(networks, batch)
+        canvas = drawn_latents(known["canvas_posterior"], batch["posterior_noise"])
         latents = sample_ddim(
             networks.scheduler,
             batch["noise"],
@@ -250,10 +256,6 @@ class OutpaintStage:
         outpainter.save_pretrained(folder)
         networks.scheduler.save_pretrained(folder / "scheduler")
         write_facts(folder, {"stage": "outpaint", "base": str(self._base), **facts})
-
-    def _canvas_latents(self, networks: Networks, batch: Batch) -> Tensor:
-        canvas = canvas_of(batch["image"], batch["mask"], fill=self._options.canvas_fill)
-        return encode_latents(networks.frozen["vae"], canvas, batch["posterior_noise"])
 
     def _predict(self, networks: Networks, batch: Batch, canvas: Tensor, noisy: Tensor, steps: Tensor) -> Tensor:
         text = encode_text(networks.frozen["text_encoder"], batch["tokens"])

@@ -46,7 +46,7 @@ def run(place, list_file):
     ended = call(
         "evaluate", "ablation", "--list", list_file, "--out", place / "run", "--hand", place / "runs/tiny_hand",
         "--outpaint", place / "runs/tiny_outpaint", "--steps", 2, "--device", "cpu", "--resamples", 10,
-        "--features", "none", "--json",
+        "--features", "none", "--sample", "hand_attempts=1", "--sample", "guidance_scale=1", "--json",
     )  # fmt: skip
     assert ended.exit_code == 0, ended.output
     return json.loads(ended.stdout)
@@ -66,7 +66,7 @@ def test_the_walk_ends_in_tables(place, run):
 
 def test_the_same_command_makes_nothing_again(place, list_file, run):
     before = {path: path.stat().st_mtime_ns for path in (place / "run/methods").rglob("*.p*") if path.is_file()}
-    ended = call("evaluate", "report", place / "run", "--resamples", 0, "--features", "none")
+    ended = call("evaluate", "report", place / "run", "--resamples", 10, "--features", "none")
     assert ended.exit_code == 0, ended.output
     assert "Report:" in ended.output
     assert before == {path: path.stat().st_mtime_ns for path in before}
@@ -96,3 +96,29 @@ def test_a_mistake_is_one_line(place, list_file, tmp_path, arguments, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists(), "nothing is written before all is checked"
+
+
+def test_a_report_is_compared_with_itself(place, run):
+    ended = call("evaluate", "compare", place / "run", place / "run")
+    assert ended.exit_code == 0, ended.output
+    assert "MPJPE hands" in ended.output
+    plain = json.loads(call("evaluate", "compare", place / "run", place / "run", "--json").stdout)
+    assert {row["difference"] for row in plain["measures"] if row["measure"] == "mpjpe"} == {0.0}
+
+
+def test_figures_are_written_beside_the_run(place, run):
+    ended = call("evaluate", "figures", place / "run", "--pictures", "0,2", "--features", "random", "--device", "cpu")
+    assert ended.exit_code == 0, ended.output
+    for name in ("methods", "blends", "foregrounds", "inception_channels"):
+        assert (place / "run" / "figures" / f"{name}.png").stat().st_size > 10_000
+    with pytest.raises(UserError, match="--pictures '1;2': give numbers with commas"):
+        call("evaluate", "figures", place / "run", "--pictures", "1;2")
+
+
+def test_annotators_are_judged_on_drawn_people(tmp_path):
+    ended = call("evaluate", "annotators", "-n", 3, "--size", 160, "--out", tmp_path, "--resamples", 10)
+    assert ended.exit_code == 0, ended.output
+    assert "3 pictures" in ended.output
+    assert "goal 0.95" in ended.output
+    plain = json.loads((tmp_path / "annotators.json").read_text())
+    assert plain["rows"][0]["body"]["value"] == 1

@@ -10,11 +10,11 @@ import pytest
 
 from h2d.errors import UserError
 from h2d.eval.generate import method_folder
-from h2d.eval.measure import PER_PICTURE_FILE
 from h2d.eval.methods import MethodOptions
 from h2d.eval.placing import Silent
 from h2d.eval.results import read_results
 from h2d.eval.run import Placing, evaluate_methods, list_of, measure_and_report, methods_of
+from h2d.eval.summary import PER_PICTURE_FILE
 
 OPTIONS = MethodOptions(batch_size=3, device="cpu")
 

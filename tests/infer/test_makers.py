@@ -85,7 +85,7 @@ def test_the_method_runs_without_a_trained_network(public, pose):
     handle = public.hand_controlnet.register_forward_pre_hook(
         lambda module, inputs: sizes.append(len(inputs[0])), with_kwargs=False
     )
-    public("a person", pose, seed=1, options=replace(FEW, hand_attempts=1))
+    public("a person", pose, seed=1, options=FEW)
     handle.remove()
     assert sizes == [4] * FEW.num_inference_steps
 

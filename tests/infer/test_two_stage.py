@@ -20,7 +20,7 @@ from h2d.infer.schedulers import SCHEDULERS, levels, make_scheduler
 from h2d.infer.two_stage import TwoStagePipeline
 from h2d.models.outpainter import canvas_of
 
-FEW = SampleOptions(num_inference_steps=4)
+FEW = SampleOptions(num_inference_steps=3, hand_attempts=1)
 
 
 def pixels(output) -> np.ndarray:
@@ -115,7 +115,8 @@ def test_hands_survive_to_the_vae_before_the_paste_and_exactly_after_it(pipe, po
     mask, canvas = output.masks[0] > 0, output.canvas[0]
     cut = torch.from_numpy(mask)[None, None].float()
     pictures = canvas_of(torch.from_numpy(canvas).permute(2, 0, 1)[None] / 127.5 - 1, cut)
-    encoded = pipe.vae.encode(pictures).latent_dist.mode() * pipe.vae.config.scaling_factor
+    with torch.no_grad():
+        encoded = pipe.vae.encode(pictures).latent_dist.mode() * pipe.vae.config.scaling_factor
     inside = torch.from_numpy(cells_of(mask))
     torch.testing.assert_close(seen["latents"][0][:, inside], encoded[0][:, inside], atol=5e-3, rtol=0)
     assert not torch.allclose(seen["latents"][0][:, ~inside], encoded[0][:, ~inside], atol=0.1)
@@ -145,7 +146,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(pipe, pose):
     assert [hand.crop.hands for hand in output.hands[3]] == ["left", "both"]
     assert "no hands in the pose: made by the ControlNet alone" in output.notes[4]
     assert not output.masks[4].any()
-    for number in (1, 3, 4):
+    for number in (1, 3):
         alone = pipe(prompts[number], poses[number], seed=3 + number, options=FEW)
         difference = np.abs(pixels(alone)[0].astype(int) - pixels(output)[number].astype(int))
         assert difference.mean() < 0.5
@@ -177,8 +178,8 @@ def test_callbacks_see_both_stages_change_latents_and_stop(pipe, pose):
         calls.append((tensors["stage"], step))
         return tensors
 
-    plain = pipe("a person", pose, seed=1, options=replace(FEW, hand_attempts=1), callback_on_step_end=count)
-    assert calls == [(stage, step) for stage in ("hand", "body") for step in range(4)]
+    plain = pipe("a person", pose, seed=1, options=FEW, callback_on_step_end=count)
+    assert calls == [(stage, step) for stage in ("hand", "body") for step in range(3)]
 
     def zero(pipeline, step, timestep, tensors):
         return {"latents": tensors["latents"] * 0}
@@ -194,8 +195,8 @@ def test_callbacks_see_both_stages_change_latents_and_stop(pipe, pose):
         pipeline._interrupt = step == 1
         return tensors
 
-    pipe("a person", pose, seed=1, options=replace(FEW, hand_attempts=1), callback_on_step_end=stop)
-    assert len(calls) < 8
+    pipe("a person", pose, seed=1, options=FEW, callback_on_step_end=stop)
+    assert calls == [0, 1], "what is interrupted is over, body and all"
 
 
 def test_saved_and_loaded_gives_the_same_bits(pipe, pose, tmp_path):
@@ -247,7 +248,7 @@ def test_guidance_off_and_half_the_work(pipe, pose):
         pipe("a person", pose, seed=1, options=FEW)
     finally:
         handle.remove()
-    assert sizes == [1] * 4 + [2] * 4
+    assert sizes == [1] * 3 + [2] * 3
 
 
 def test_the_controlnet_is_put_back_after_an_error(pipe, pose):

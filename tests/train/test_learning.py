@@ -20,10 +20,10 @@ from h2d.models.outpainter import canvas_of
 from h2d.train.batches import draw_noise
 from h2d.train.config import TrainConfig
 from h2d.train.hand import HandOptions, HandStage
-from h2d.train.loading import fixed_batch
+from h2d.train.loading import fixed_batch, on_device
 from h2d.train.loop import train
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
-from h2d.train.parts import encode_latents
+from h2d.train.parts import drawn_latents, posterior_of
 from h2d.train.plan import plan
 from h2d.train.rows import divide
 from h2d.train.stage import Batch, Networks, TrainingStage
@@ -51,7 +51,7 @@ def few_hands(tmp_path_factory):
 def eight(stage: TrainingStage, manifest) -> Batch:
     rows = divide([Manifest(manifest)], stage, seed=0, held_out_share=0.0, window_groups=1).training
     assert len(rows) >= 8
-    return fixed_batch(rows, stage.examples(), range(8), seed=0)
+    return on_device(fixed_batch(rows, stage.examples(), range(8), seed=0), torch.device("cpu"))
 
 
 def with_noise(batch: Batch, random: np.random.Generator, **changes: torch.Tensor) -> Batch:
@@ -99,7 +99,7 @@ def test_eight_hands_are_learnt_by_heart(few_hands, steps, fall, iou):
     after = loss_of(stage, networks, poses_alone)
     with torch.no_grad():
         latents, masks = stage.sample(networks, with_noise(poses_alone, np.random.default_rng(2)))
-        truth = encode_latents(networks.frozen["vae"], batch["image"], torch.zeros_like(latents))
+        truth = posterior_of(networks.frozen["vae"], batch["image"])[:, 0]
     found = overlap(masks, batch["mask"])
     assert after < before / fall
     assert found.min() >= iou
@@ -137,10 +137,12 @@ def test_inside_the_hands_the_outpainter_sees_the_canvas_and_learns_nothing(few_
     assert not gradient[inside].any()
     assert gradient[~inside].all()
     canvas, whole = (
-        add_noise(networks.scheduler, encode_latents(networks.frozen["vae"], picture, batch["posterior_noise"]),
-                  batch["noise"], batch["timesteps"])
+        add_noise(
+            networks.scheduler, drawn_latents(known, batch["posterior_noise"]), batch["noise"], batch["timesteps"]
+        )
         for picture in (canvas_of(batch["image"], batch["mask"]), batch["image"])
-    )  # fmt: skip
+        for known in [posterior_of(networks.frozen["vae"], picture)]
+    )
     assert torch.equal(seen["noisy"][inside], canvas[inside])
     assert torch.equal(seen["noisy"][~inside], whole[~inside])
     assert not torch.equal(canvas, whole)
@@ -179,7 +181,7 @@ def test_a_short_run_reads_the_heatmaps_and_finds_the_hand(many_hands, tmp_path)
     networks = stage.build(seed=0)
     networks.trained["generator"].load_state_dict(HandGenerator.from_pretrained(outcome.model).state_dict())
     networks.trained.eval()
-    batch = fixed_batch(rows, stage.examples(), range(len(rows)), seed=0)
+    batch = on_device(fixed_batch(rows, stage.examples(), range(len(rows)), seed=0), torch.device("cpu"))
     batch = Batch(tensors={**batch.tensors, "mask_shown": torch.zeros(len(batch))}, ids=batch.ids)
     shuffled = batch["hands"].roll(1, 0)
     with torch.no_grad():

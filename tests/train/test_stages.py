@@ -11,6 +11,7 @@ from h2d.models.hand_generator import HandGenerator
 from h2d.models.outpainter import Outpainter
 from h2d.pose.squares import square_around
 from h2d.train.hand import HandOptions, HandStage
+from h2d.train.loading import on_device
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.stage import Batch
 
@@ -53,10 +54,8 @@ def body_row() -> dict:
 def batch_of(stage, rows, *, training=True) -> Batch:
     make = stage.examples()
     examples = [make(row, np.random.default_rng(number), training=training) for number, row in enumerate(rows)]
-    return Batch(
-        tensors={key: torch.stack([example[key] for example in examples]) for key in examples[0]},
-        ids=tuple(row["id"] for row in rows),
-    )
+    tensors = {key: torch.stack([example[key] for example in examples]) for key in examples[0]}
+    return on_device(Batch(tensors=tensors, ids=tuple(row["id"] for row in rows)), torch.device("cpu"))
 
 
 def test_hand_stage_walks(tmp_path):

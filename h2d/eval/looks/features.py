@@ -37,11 +37,11 @@ class FeaturesLook:
     def identity(self) -> Mapping[str, Any]:
         """The network, its weights, the resize mode and the width; of a foreground also what fills the rest."""
         region = {"fill": self.fill} if self.region == "foreground" else {}
-        return {**self._opened().identity, "resize": self._resize, "width": self.width, **region}
+        return {**self.network.identity, "resize": self._resize, "width": self.width, **region}
 
     def setup(self) -> None:
         """Load the network onto its device."""
-        self._opened().to(self._device)
+        self.network.to(self._device)
 
     def close(self) -> None:
         """Let it go."""
@@ -57,17 +57,19 @@ class FeaturesLook:
                 for picture, mask in zip(pictures, masks, strict=True)
                 if mask is not None
             ]
-        rows = self._opened().features(pictures).by_width[self.width]
+        rows = self.network.features(pictures).by_width[self.width]
         return [{"features": row} for row in rows]
 
     def of(self, table: pa.Table) -> PictureFeatures:
         """The rows of a table that this look wrote."""
         rows = table["features"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         features = np.asarray(rows, np.float32).reshape(len(table), self.width)
-        stated = {**self._opened().identity, "resize": self._resize}
+        stated = {**self.network.identity, "resize": self._resize}
         return PictureFeatures(by_width={self.width: features}, identity=stated)
 
-    def _opened(self) -> "Inception":
+    @property
+    def network(self) -> "Inception":
+        """The network; raises `UserError` where its file is absent or of another kind."""
         from h2d.eval.inception import load_inception, random_inception
 
         if self._network is None:
