@@ -8,7 +8,7 @@ OUT ?= manifests/hagrid
 DEMO ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo four install test test-all lint check bench prepare lock clean
+.PHONY: help demo walk four miniature install test test-all lint check bench prepare lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,8 +51,14 @@ demo: install ## draw 40 people, prepare them, and say where to look: needs noth
 	@echo "Your own pictures:  .venv/bin/h2d prepare folder --root my/pictures --out manifests/mine"
 	@echo "HaGRID:             make prepare ROOT=path/to/hagrid OUT=manifests/hagrid"
 
+walk: install ## synth, prepare, train, sample and evaluate once, with miniature networks: needs nothing downloaded
+	H2D=$(VENV)/bin/h2d sh examples/tiny_end_to_end.sh
+
 four: install ## draw, prepare, mix and check the paper's four datasets: needs nothing downloaded
 	H2D=$(VENV)/bin/h2d sh examples/four_datasets.sh
+
+miniature: install ## train every part of the miniature from nothing: about a day on 2 cores; goes on where it stopped
+	H2D=$(VENV)/bin/h2d PYTHON=$(PYTHON) sh scripts/miniature.sh
 
 prepare: install ## set up and prepare a HaGRID folder: make prepare ROOT=path OUT=path
 	$(VENV)/bin/h2d prepare hagrid --root $(ROOT) --out $(OUT)

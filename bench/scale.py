@@ -76,6 +76,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "caption": {"caption": "a person showing a hand", "captioner": "none"},
 }
 
+_CAPTION_READS = {"pose": ("hand_left_found", "hand_right_found", "picture")}
+"""As a captioner that looks at pictures has it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MadeUpSource:
@@ -84,6 +87,7 @@ class MadeUpSource:
     root: Path
     count: int
     name: ClassVar[str] = "made_up"
+    follow_links: ClassVar[bool] = False
 
     def describe(self) -> str:
         return "made-up records"
@@ -114,7 +118,8 @@ class FreeStage:
 
     name: str
     schema: pa.Schema
-    reads: tuple[str, ...]
+    index_columns: tuple[str, ...]
+    reads: Mapping[str, tuple[str, ...]]
     version: ClassVar[int] = 1
     batch_size: ClassVar[int] = 8
     annotator: ClassVar[str] = "none"
@@ -230,8 +235,8 @@ def _resumed(count: int, folder: Path) -> dict[str, Any]:
 
 def _walk(count: int, folder: Path, clock: Clock) -> None:
     stages = [
-        FreeStage(name=stage.name, schema=stage.schema, reads=stage.reads)
-        for stage in (PoseStage, MaskStage, CaptionStage)
+        FreeStage(name=stage.name, schema=stage.schema, index_columns=stage.index_columns, reads=reads)
+        for stage, reads in ((PoseStage, {}), (MaskStage, MaskStage.reads), (CaptionStage, _CAPTION_READS))
     ]
     choices = PrepareConfig(source="folder", root=folder, out=folder / "out", run=RunConfig(executor="inline"))
     with (

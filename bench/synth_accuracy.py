@@ -15,24 +15,21 @@ import argparse
 import json
 import multiprocessing
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from h2d.annotate.base import FoundHand, HandView
-from h2d.annotate.crops import CropConfig, cut, plan_crops
 from h2d.annotate.keypoints.holistic import HolisticDetector
 from h2d.annotate.masks.grabcut import GrabCutSegmenter
+from h2d.eval.annotators import judged_hand, mask_agreement, mask_box
 from h2d.machine import num_cores
-from h2d.pose.layouts import HANDS, SIDES, Side
-from h2d.pose.points import extent_xywh, present
+from h2d.pose.layouts import HANDS, SIDES
 from h2d.synth.layouts.base import scene_seed
 from h2d.synth.layouts.hagrid import CLASSES_V2_1M
 from h2d.synth.render import render
 from h2d.synth.sampling import sample_scene
-from h2d.synth.scene import Drawing, PersonLabels, Scene
 
 GOALS = {"body": 0.95, "hand": 0.85, "side": 0.98, "error": 0.06, "iou_plain": 0.85, "iou_cluttered": 0.70}
 
@@ -87,18 +84,18 @@ def look(work: tuple[int, int, int]) -> Found:
     drawing = render(scene)
     person = drawing.people[0]
     seen = [side for side in SIDES if side in person.hand_masks and person.hand_masks[side].sum() > 16]
-    boxes = np.array([_box(person, side) for side in seen], np.float32).reshape(-1, 4)
+    boxes = np.array([mask_box(person.hand_masks[side]) for side in seen], np.float32).reshape(-1, 4)
     answer = _detector.detect(drawing.picture, boxes)
     found = Found(gesture=gesture, background=scene.background_kind, body=answer.num_persons == 1)
     for side in scene.gesture_sides:
         true = person.points[HANDS[side]]
-        match = _matching(answer.hands, side, true)
-        found.hands.append(match is not None)
-        if match is not None:
-            found.sides.append(match == side)
-            distances = np.hypot(*(answer.hands[match].points - true)[present(true), :2].T)
-            found.errors.append(float(distances.mean()) / max(extent_xywh(true)[2:]))
-        found.ious += _iou(scene, drawing, person, side)
+        judged = judged_hand(answer.hands, side, true)
+        found.hands.append(judged["found"])
+        if judged["found"]:
+            found.sides.append(judged["own_side"])
+            found.errors.append(judged["error"])
+        agreement = mask_agreement(_segmenter, drawing.picture, true, side, person.hand_masks[side])
+        found.ious += [agreement["iou"]] if agreement["iou"] is not None else []
     return found
 
 
@@ -128,37 +125,6 @@ def _open() -> None:
     _detector.setup()
     _segmenter = GrabCutSegmenter()
     _segmenter.setup()
-
-
-def _matching(hands: Mapping[Side, FoundHand], side: Side, true: np.ndarray) -> Side | None:
-    """Which found hand lies where the true one does: the one of its own side if that does, else the other."""
-    there = present(true)
-    for found in (side, *(other for other in SIDES if other != side)):
-        if found in hands:
-            apart = np.hypot(*(hands[found].points - true)[there, :2].T).mean()
-            if apart < 0.5 * max(extent_xywh(true)[2:]):
-                return found
-    return None
-
-
-def _iou(scene: Scene, drawing: Drawing, person: PersonLabels, side: Side) -> list[float]:
-    """GrabCut's mask in the crop against the exact one; a hand without a mask counts as 0."""
-    hand = FoundHand(points=person.points[HANDS[side]], found_by="truth")
-    size = (drawing.picture.shape[0], drawing.picture.shape[1])
-    ious = []
-    for crop in plan_crops({side: hand}, size, CropConfig()):
-        view = HandView(picture=cut(drawing.picture, crop), hands={side: crop.points(hand.points)})
-        answer = _segmenter.segment([view])[0][side].mask
-        white = np.repeat(person.hand_masks[side][..., None], 3, axis=2).astype(np.uint8) * 255
-        true = cut(white, crop)[..., 0] >= 128
-        ious.append(0.0 if answer is None else float((answer & true).sum() / max(1, (answer | true).sum())))
-    return ious
-
-
-def _box(person: PersonLabels, side: Side) -> tuple[float, float, float, float]:
-    rows, columns = np.nonzero(person.hand_masks[side])
-    left, top = columns.min(), rows.min()
-    return float(left), float(top), float(columns.max() + 1 - left), float(rows.max() + 1 - top)
 
 
 def _mean(values: Iterable[float | bool]) -> float:

@@ -10,7 +10,7 @@ Axis legend: h height, w width, n boxes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -120,7 +120,8 @@ class Segmenter(Annotator, Protocol):
 class CaptionRequest:
     """What a captioner may use: the working picture and what is known of it."""
 
-    picture: UInt8[np.ndarray, "h w 3"]
+    picture: UInt8[np.ndarray, "h w 3"] | None
+    """None for a captioner that does not look."""
     source: str
     gesture: str | None
     hands: tuple[Side, ...]
@@ -134,6 +135,8 @@ class Captioner(Annotator, Protocol):
 
     batch_size: int
     """How many requests it likes to get at once."""
+    sees_pictures: ClassVar[bool]
+    """Whether it looks at them; else they are not even read for it."""
 
     def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
         """One description per request, in order; never empty."""

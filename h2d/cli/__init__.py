@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from h2d.cli import doctor, manifest, models, pose, prepare, sample, status, synth, train
+from h2d.cli import doctor, evaluate, manifest, models, pose, prepare, sample, status, synth, train
 from h2d.cli.console import errors
 from h2d.errors import JobError, UserError
 
@@ -23,6 +23,7 @@ app.add_typer(models.app, name="models")
 app.command(name="train")(train.train)
 app.add_typer(pose.app, name="pose")
 app.command(name="sample")(sample.sample)
+app.add_typer(evaluate.app, name="evaluate")
 app.command(name="doctor")(doctor.doctor)
 
 

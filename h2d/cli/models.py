@@ -7,6 +7,7 @@ import typer
 
 from h2d.cli.console import console, errors
 from h2d.cli.output import print_json
+from h2d.errors import UserError
 
 app = typer.Typer(help="List, fetch and verify model weights.", no_args_is_help=True)
 
@@ -24,6 +25,7 @@ def list_weights(
     """Show all weights: what for, how large, under which licence, and where found."""
     from rich.table import Table
 
+    from h2d.infer.baselines import NEEDS
     from h2d.models.weights import WEIGHTS, find, models_folder
 
     places = {name: find(name, folder=folder) for name in WEIGHTS}
@@ -36,6 +38,8 @@ def list_weights(
                 "licence": weights.licence,
                 "origin": weights.origin,
                 "revision": weights.revision,
+                "how": weights.how(name),
+                "methods": [method for method, needed in NEEDS.items() if name in needed],
                 "found": str(places[name]) if places[name] else None,
             }
             for name, weights in WEIGHTS.items()
@@ -53,7 +57,15 @@ def list_weights(
         if place:
             console.print(f"{name}: {place}", soft_wrap=True, highlight=False)
     console.print(f"Models folder: {folder or models_folder()}", soft_wrap=True, highlight=False)
+    for method, needed in NEEDS.items():
+        if needed:
+            lacking = [name for name in needed if not places[name]]
+            state = f"lacks {', '.join(lacking)}" if lacking else "ready"
+            console.print(f"h2d sample --method {method}: {state}", soft_wrap=True, highlight=False)
     console.print("Fetch one: h2d models fetch NAME", highlight=False)
+    for name, weights in WEIGHTS.items():
+        if weights.by_hand and not places[name]:
+            console.print(f"{name}: {weights.by_hand}", soft_wrap=True, highlight=False)
 
 
 @app.command(name="fetch")
@@ -64,6 +76,8 @@ def fetch_weights(name: Name, folder: Folder = None) -> None:
     from h2d.models.weights import fetch, weights_named
 
     weights = weights_named(name)
+    if weights.by_hand:
+        raise UserError(f"{name}: no program may fetch it: {weights.by_hand}")
     console.print(
         f"{name}: {weights.size_bytes / 1e9:.1f} GB from {weights.origin}, licence {weights.licence}",
         soft_wrap=True,
@@ -101,3 +115,15 @@ def verify_weights(
     if wrong:
         errors.print("h2d: some files are wrong: delete them and fetch again", style="red")
         raise typer.Exit(1)
+
+
+@app.command(name="convert")
+def convert_weights(
+    source: Annotated[Path, typer.Argument(help="A pickled checkpoint: .ckpt, .pth, .bin.", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.", show_default=False)],
+) -> None:
+    """Write a pickled checkpoint's tensors as safetensors, without running what it says."""
+    from h2d.models.conversion import convert_pickle
+
+    count = convert_pickle(source, target)
+    console.print(f"{target}: {count} tensors", soft_wrap=True, highlight=False, markup=False)

@@ -70,6 +70,14 @@ _SHARED = (
         "N pictures at random, spread as the dataset is: over gestures, or over captures, sequences and cameras.",
     ),
     _pictures("seed", int | None, "selection.seed", "Seed of --sample. Default: 0."),
+    _Option(
+        "follow_links",
+        bool | None,
+        "Read what links lead to outside --root too: only when they are your own.",
+        "source_options.follow_links",
+        _PICTURES,
+        spelling=("--follow-links",),
+    ),
     _models(
         "mask",
         str | None,

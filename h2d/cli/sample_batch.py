@@ -16,13 +16,20 @@ from h2d.cli.progress import LINE_EVERY_S
 if TYPE_CHECKING:
     from h2d.infer.batch_file import BatchOutcome, Failure
     from h2d.infer.options import SampleOptions
-    from h2d.infer.session import Session
+    from h2d.infer.session import MethodSession
 
 _NUM_TOLD = 5
 
 
 def sample_batch(
-    session: "Session", file: Path, out: Path, *, options: "SampleOptions", seed: int, batch_size: int, as_json: bool
+    session: "MethodSession",
+    file: Path,
+    out: Path,
+    *,
+    options: "SampleOptions",
+    seed: int,
+    batch_size: int,
+    as_json: bool,
 ) -> None:
     """Make every picture of the file; what was interrupted or failed is made by the same command."""
     from h2d.infer.batch_file import run_batch

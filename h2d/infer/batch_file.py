@@ -15,7 +15,7 @@ from h2d.errors import UserError
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import peek_record, write_png
 from h2d.infer.requests import Item
-from h2d.infer.session import Session
+from h2d.infer.session import MethodSession
 from h2d.manifests.files import write_text
 from h2d.pose.openpose_json import read_pose
 
@@ -89,7 +89,7 @@ def read_lines(file: Path) -> list[Line]:
 
 
 def run_batch(
-    session: Session,
+    session: MethodSession,
     file: Path,
     out: Path,
     *,
@@ -122,7 +122,7 @@ def run_batch(
 class BatchWorker:
     """Makes the pictures of lines; the one that Ray's actors hold too."""
 
-    def __init__(self, session: Session, folder: Path, out: Path, *, options: SampleOptions, seed: int) -> None:
+    def __init__(self, session: MethodSession, folder: Path, out: Path, *, options: SampleOptions, seed: int) -> None:
         self._session, self._folder, self._out = session, folder, out
         self._options, self._seed = options, seed
 

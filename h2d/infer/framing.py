@@ -23,6 +23,9 @@ MAX_ASPECT: Final = 2.0
 SMALL_CELLS: Final = 6
 """Hands narrower than this many cells of the latent come out blurred. Our choice."""
 
+MAX_RESCALE: Final = 1.25
+"""How far a crop's scale may be from the picture's to be brought to it. Our choice."""
+
 LATENT_SCALE: Final = 8
 
 
@@ -72,27 +75,66 @@ def fit_pose(pose: Pose, size_hw: tuple[int, int]) -> Pose:
     return pose.moved(scale=scale, shift=shift, width=width, height=height)
 
 
-def hand_crops(pose: Pose, config: CropConfig) -> tuple[list[HandCrop], list[str]]:
-    """The crops of everybody's hands, and what is to be said of hands that get none or are very small."""
+def crops_of(size_px: int) -> CropConfig:
+    """How hands are cut out for a generator of crops of `size_px`: blown up eight times at most, as in training."""
+    return CropConfig(size=size_px, min_side_px=max(1, size_px * CropConfig().min_side_px // CropConfig().size))
+
+
+def hand_crops(
+    pose: Pose, config: CropConfig, *, zoomed: bool = False, aligned: bool = False
+) -> tuple[list[HandCrop], list[str]]:
+    """The crops of everybody's hands, and what is to be said of hands that get none or are very small.
+
+    `aligned` brings crops of nearly the picture's scale to its scale and its latent grid.
+    """
     crops: list[HandCrop] = []
     notes: list[str] = []
     for number in range(pose.num_people):
         hands: dict[Side, FoundHand] = {}
         for side in SIDES:
             points = pose.hand(number, side)
-            problem, remark = _about(points, pose.size_hw)
+            problem, remark = _about(points, pose.size_hw, zoomed)
             name = f"the {side} hand" if pose.num_people == 1 else f"person {number + 1}: the {side} hand"
             if problem is None:
                 hands[side] = FoundHand(points=points, found_by="given")
             if text := problem or remark:
                 notes.append(f"{name} {text}")
         for crop in plan_crops(hands, pose.size_hw, config):
+            if aligned:
+                crop = on_latent_grid(crop, pose.size_hw)
             points_of = {side: crop.points(hands[side].points) for side in crop.sides}
             crops.append(HandCrop(person=number, crop=crop, points=points_of))
     return crops, notes
 
 
-def _about(points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int]) -> tuple[str | None, str | None]:
+def on_latent_grid(crop: Crop, size_hw: tuple[int, int]) -> Crop:
+    """The crop at the picture's own scale, its corner on the latent's grid, where it is near that; else as it was."""
+    left, top, side, _ = crop.box_xywh
+    if not (1 / MAX_RESCALE <= side / crop.size <= MAX_RESCALE and crop.size <= min(size_hw)):
+        return crop
+    corner = []
+    for start, limit in ((left, size_hw[1]), (top, size_hw[0])):
+        wanted = start + (side - crop.size) / 2
+        corner.append(
+            int(min(max(round(wanted / LATENT_SCALE), 0), (limit - crop.size) // LATENT_SCALE)) * LATENT_SCALE
+        )
+    return Crop(hands=crop.hands, box_xywh=(corner[0], corner[1], crop.size, crop.size), size=crop.size)
+
+
+def is_aligned(crop: Crop) -> bool:
+    """Whether a cell of the crop's latent is a cell of the picture's."""
+    left, top, side, _ = crop.box_xywh
+    return side == crop.size and left % LATENT_SCALE == 0 and top % LATENT_SCALE == 0
+
+
+def is_small(points: Float32[np.ndarray, "21 3"]) -> bool:
+    """Whether a hand, in pixels of the picture, has too few cells of the latent for its fingers."""
+    return max(extent_xywh(points)[2:]) / LATENT_SCALE < SMALL_CELLS
+
+
+def _about(
+    points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int], zoomed: bool
+) -> tuple[str | None, str | None]:
     """Why a hand gets no crop, if so, and what else is to be said of it."""
     known = int(present(points).sum())
     if not known:
@@ -101,7 +143,8 @@ def _about(points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int]) -> tup
         return f"has {known} of {NUM_HAND_POINTS} points: left out, {MIN_POINTS} are needed", None
     if not inside(points, size_hw).any():
         return "lies outside the picture: left out", None
+    if not is_small(points):
+        return None, None
     cells = max(extent_xywh(points)[2:]) / LATENT_SCALE
-    if cells < SMALL_CELLS:
-        return None, f"is {cells:.1f} latent cells wide, too few for its fingers: --zoom-hands, or a larger picture"
-    return None, None
+    remedy = "outpainted once more, enlarged" if zoomed else "--zoom-hands, or a larger picture"
+    return None, f"is {cells:.1f} latent cells wide, too few for its fingers: {remedy}"

@@ -5,7 +5,7 @@ Axis legend: s crop size.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -13,8 +13,13 @@ from jaxtyping import Bool, Float32, UInt8
 from h2d.annotate.crops import Crop
 from h2d.annotate.masks.cleanup import MaskRules, clean_mask, problem_of, recall
 from h2d.infer.canvas import HandPicture
-from h2d.infer.framing import HandCrop
+from h2d.infer.framing import HandCrop, crops_of, hand_crops
+from h2d.infer.jobs import Job
+from h2d.infer.options import SampleOptions
 from h2d.pose.layouts import Side
+
+HAND: Final = 1
+"""Tells the noise of stage 1 from that of stage 2, of one seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +39,12 @@ class DrawnHand:
     picture: UInt8[np.ndarray, "s s 3"]
     mask: Float32[np.ndarray, "s s"]
     """About 0..1; not clamped."""
+    points: dict[Side, Float32[np.ndarray, "21 3"]] | None = None
+    """Where its hands are, for a maker that cannot follow the pose in every finger; None: where they were asked for."""
+    remark: str | None = None
+    """What a person should know of it."""
+    latents: Any = None
+    """What the picture was decoded from, Float[Tensor, "4 l l"] in stage 2's own latent space; None where it is not."""
 
 
 @runtime_checkable
@@ -63,11 +74,36 @@ class Hand:
     """The share of the keypoints that lie on the mask, 0..1; of the worse hand where there are two."""
     problem: str | None
     """Why the mask fails the check, after the last attempt."""
+    remark: str | None
+    """What else a person should know of it."""
     attempts: int
+    latents: Any = None
+    """As `DrawnHand.latents`."""
 
     def as_picture(self) -> HandPicture:
         """For the canvas."""
         return HandPicture(crop=self.crop, picture=self.picture, mask=self.mask)
+
+
+def hand_requests(
+    jobs: Sequence[Job], notes: Sequence[list[str]], size_px: int, options: SampleOptions
+) -> tuple[list[HandRequest], list[int]]:
+    """The crops of all pictures, and which picture each is of; adds to each picture's notes."""
+    requests: list[HandRequest] = []
+    owners: list[int] = []
+    for number, (job, said) in enumerate(zip(jobs, notes, strict=True)):
+        places, remarks = hand_crops(
+            job.framed, crops_of(size_px), zoomed=options.zoom_hands, aligned=options.latent_handover
+        )
+        said += remarks
+        if not places:
+            said.append("no hands in the pose: made by the ControlNet alone")
+        prompt = job.prompt if options.hand_prompt is None else options.hand_prompt
+        requests += [
+            HandRequest(place=place, prompt=prompt, seed=(job.seed, HAND, index)) for index, place in enumerate(places)
+        ]
+        owners += [number] * len(places)
+    return requests, owners
 
 
 def make_hands(
@@ -101,8 +137,9 @@ def make_hands(
 def judge(place: HandCrop, drawn: DrawnHand, threshold: float, rules: MaskRules, attempts: int) -> Hand:
     """Threshold the mask, tidy it hand by hand, and compare it with the keypoints."""
     rough = drawn.mask >= threshold
-    cleaned = {side: clean_mask(rough, points, rules) for side, points in place.points.items()}
-    problems = {side: problem_of(cleaned[side], points, rules) for side, points in place.points.items()}
+    own = drawn.points or place.points
+    cleaned = {side: clean_mask(rough, points, rules) for side, points in own.items()}
+    problems = {side: problem_of(cleaned[side], points, rules) for side, points in own.items()}
     failed = [f"{side} hand: {problem}" for side, problem in problems.items() if problem]
     return Hand(
         person=place.person,
@@ -113,5 +150,7 @@ def judge(place: HandCrop, drawn: DrawnHand, threshold: float, rules: MaskRules,
         mask=np.logical_or.reduce(list(cleaned.values())),
         fit=min(recall(cleaned[side], points) for side, points in place.points.items()),
         problem="; ".join(failed) or None,
+        remark=drawn.remark,
         attempts=attempts,
+        latents=drawn.latents,
     )

@@ -1,13 +1,14 @@
 """What is to be made, picture by picture: prompts, poses and seeds spread over a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import torch
 
 from h2d.errors import UserError
+from h2d.infer.arms import with_arms
 from h2d.infer.framing import fit_pose, output_size
 from h2d.pose.pose import Pose
 
@@ -61,6 +62,13 @@ def make_jobs(
         for place in range(count)
         for copy in range(num_images_per_prompt)
     ]
+
+
+def armed(job: Job, notes: list[str]) -> Job:
+    """The job with arms for its hands; what was added goes into its notes."""
+    framed, added = with_arms(job.framed)
+    notes += added
+    return replace(job, framed=framed)
 
 
 def seeds_of(

@@ -1,4 +1,4 @@
-"""From files to a pipeline: two training checkpoints, what they stand on, and which ones when nobody says."""
+"""From files to a pipeline: checkpoints of both stages, and what they stand on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,78 +6,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from h2d.errors import UserError
+from h2d.infer.choosing import Models, model_folder
+from h2d.infer.schedulers import make_scheduler
 from h2d.models.checkpoint import read_facts
 
 if TYPE_CHECKING:
     from h2d.infer.two_stage import TwoStagePipeline
 
-RUNS: Final = (("hand", "outpaint"), ("tiny_hand", "tiny_outpaint"))
-"""Where training writes by default: at full size, and tiny."""
-
-KINDS: Final = ("hand", "outpaint", "pipeline")
-"""Of what `Models` names."""
+PUBLIC_BASE: Final = "sd-1.5-inpainting"
+PUBLIC_HAND_BASE: Final = "stable-diffusion-1.5"
+PUBLIC_SIZE_PX: Final = 512
+"""What public ControlNets of Stable Diffusion 1.5 stand on, and their size."""
 
 _SHARED: Final = ("sigma_px", "wrist")
 """Options of the hand's training that sampling must repeat."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Models:
-    """The two checkpoints to sample with, or one folder that holds a saved pipeline."""
-
-    hand: Path | None = None
-    outpaint: Path | None = None
-    pipeline: Path | None = None
-    base: str | None = None
-    """What stage 2 stands on, by name or path, where it is not what training says."""
-    about: str = ""
-    """One line for a person, where they were not named."""
-
-    def as_record(self) -> dict[str, str]:
-        """What was named, for a picture's record."""
-        named = {"hand": self.hand, "outpaint": self.outpaint, "pipeline": self.pipeline, "base": self.base}
-        return {name: str(value) for name, value in named.items() if value is not None}
-
-
-def default_models(runs: Path = Path("runs")) -> Models:
-    """The newest checkpoints of both stages under `runs/`; raises `UserError` with the remedy where there are none."""
-    for hand_run, outpaint_run in RUNS:
-        hand, outpaint = newest_model(runs / hand_run), newest_model(runs / outpaint_run)
-        if hand and outpaint:
-            kind = "miniature networks, which show that it runs and not how it looks" if "tiny" in hand_run else "yours"
-            return Models(hand=hand, outpaint=outpaint, about=f"With {hand.parent} and {outpaint.parent}: {kind}.")
-    raise UserError(
-        f"no models: {runs}/ holds no checkpoints of both stages: name them by --hand and --outpaint, or train the"
-        " miniature: h2d train hand --config configs/tiny_hand.yaml, and the same with outpaint"
-    )
-
-
-def newest_model(run: Path) -> Path | None:
-    """The `model` folder of a run's last whole checkpoint."""
-    found = [path / "model" for path in (run / "checkpoints").glob("step-*") if (path / "state.json").is_file()]
-    return max(found, key=lambda path: path.parent.name, default=None)
-
-
-def model_folder(given: Path) -> Path:
-    """The folder of a stage's weights, of a run, a checkpoint or the folder itself; raises `UserError`."""
-    if (given / "h2d.json").is_file():
-        return given
-    if (given / "model" / "h2d.json").is_file():
-        return given / "model"
-    if found := newest_model(given):
-        return found
-    raise UserError(f"{given}: no checkpoint of h2d train: give a run, a step of it, or its folder `model`")
-
-
 def load_models(models: Models, **options: Any) -> "TwoStagePipeline":
-    """The pipeline of what `default_models` or a user named."""
-    from h2d.infer.two_stage import TwoStagePipeline
-
+    """The pipeline of what `default_models` or a user named; `options` go before it."""
     if models.pipeline is not None:
         return load_pipeline(models.pipeline, **options)
-    assert models.hand is not None
     assert models.outpaint is not None
-    return TwoStagePipeline.from_checkpoints(hand=models.hand, outpaint=models.outpaint, base=models.base, **options)
+    named: dict[str, Any] = {
+        "hand": models.hand,
+        "hand_controlnet": models.hand_controlnet,
+        "outpaint": models.outpaint,
+        "base": models.base,
+        "hand_base": models.hand_base,
+    }
+    return load_checkpoints(**{**named, **options})
 
 
 def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
@@ -95,48 +52,111 @@ def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
 
 def load_checkpoints(
     *,
-    hand: Path,
-    outpaint: Path,
+    outpaint: Path | str,
+    hand: Path | None = None,
+    hand_controlnet: Path | None = None,
     base: Path | str | None = None,
     hand_base: Path | str | None = None,
     torch_dtype: Any = None,
 ) -> "TwoStagePipeline":
-    """Join two checkpoints with the bases that they were trained on, or others by name or path.
+    """Join the checkpoints of the stages with what they stand on, or with other bases by name or path.
 
-    The stages share a VAE and a text encoder where theirs are the same. Raises `UserError` on what is missing or of
-    another kind.
+    `outpaint` is a training checkpoint or any OpenPose ControlNet; hands come from a training checkpoint, from a public
+    ControlNet of hand landmarks, or from neither: then from photographs alone. The stages share a VAE and a text
+    encoder where theirs are the same. Raises `UserError` on what is missing or of another kind.
     """
     from h2d.infer.two_stage import TwoStagePipeline
     from h2d.models.base import load_text_encoder, load_tokenizer, load_unet, load_vae
-    from h2d.models.hand_generator import HandGenerator
     from h2d.models.outpainter import load_controlnet
 
-    hand, outpaint = model_folder(Path(hand)), model_folder(Path(outpaint))
-    hand_facts, body_facts = _facts(hand, "hand"), _facts(outpaint, "outpaint")
-    hand_place, place = _base(hand, hand_facts, hand_base), _base(outpaint, body_facts, base)
-    generator = HandGenerator.from_pretrained(hand)
-    shared = {name: value for name, value in _options(hand_facts).items() if name in _SHARED}
-    body = _options(body_facts)
-    vae, text_encoder = load_vae(place), load_text_encoder(place)
+    body = _body(outpaint, base)
+    vae, text_encoder = load_vae(body.base), load_text_encoder(body.base)
     pipe = TwoStagePipeline(
         vae=vae,
         text_encoder=text_encoder,
-        tokenizer=load_tokenizer(place),
-        unet=load_unet(place),
-        controlnet=load_controlnet(outpaint / "controlnet"),
-        scheduler=_scheduler(outpaint),
-        hand_scheduler=_scheduler(hand),
-        hand_unet=generator.unet,
-        mask_head=generator.mask_head,
-        hand_vae=_unless_same(load_vae(hand_place), vae),
-        hand_text_encoder=_unless_same(load_text_encoder(hand_place), text_encoder),
-        hand_size_px=hand_facts["config"]["size_px"],
-        size_px=body_facts["config"]["size_px"],
-        canvas_fill=body.get("canvas_fill", "grey"),
-        skeleton=body.get("skeleton", "v1.1"),
-        **shared,
+        tokenizer=load_tokenizer(body.base),
+        unet=load_unet(body.base),
+        controlnet=load_controlnet(body.controlnet),
+        scheduler=body.scheduler,
+        size_px=body.size_px,
+        canvas_fill=body.options.get("canvas_fill", "grey"),
+        skeleton=body.options.get("skeleton", "v1.1"),
+        **_hand_parts(hand, hand_controlnet, hand_base, vae=vae, text_encoder=text_encoder, scheduler=body.scheduler),
     )
     return pipe.to(torch_dtype) if torch_dtype is not None else pipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Body:
+    """What stage 2 is made of."""
+
+    controlnet: Path
+    base: Path
+    scheduler: Any
+    size_px: int
+    options: Mapping[str, Any]
+
+
+def _body(outpaint: Path | str, base: Path | str | None) -> _Body:
+    from h2d.models.base import load_scheduler
+    from h2d.models.weights import WEIGHTS, locate
+
+    folder = locate(str(outpaint)) if str(outpaint) in WEIGHTS else Path(outpaint)
+    if (folder / "config.json").is_file():
+        place = _place(base or PUBLIC_BASE)
+        scheduler = make_scheduler("ddim", load_scheduler(place))
+        return _Body(controlnet=folder, base=place, scheduler=scheduler, size_px=PUBLIC_SIZE_PX, options={})
+    folder = model_folder(folder)
+    facts = _facts(folder, "outpaint")
+    return _Body(
+        controlnet=folder / "controlnet",
+        base=_base(folder, facts, base, flag="--base"),
+        scheduler=_scheduler(folder),
+        size_px=facts["config"]["size_px"],
+        options=_options(facts),
+    )
+
+
+def _hand_parts(
+    hand: Path | None,
+    hand_controlnet: Path | None,
+    hand_base: Path | str | None,
+    *,
+    vae: Any,
+    text_encoder: Any,
+    scheduler: Any,
+) -> dict[str, Any]:
+    """Stage 1's components and settings."""
+    from h2d.models.base import load_scheduler, load_text_encoder, load_unet, load_vae
+    from h2d.models.hand_generator import HandGenerator
+    from h2d.models.outpainter import load_controlnet
+
+    if hand is None and hand_controlnet is None:
+        return {"hand_scheduler": scheduler, "hand_size_px": PUBLIC_SIZE_PX}
+    if hand is not None:
+        folder = model_folder(Path(hand))
+        facts = _facts(folder, "hand")
+        place = _base(folder, facts, hand_base, flag="--hand-base")
+        generator = HandGenerator.from_pretrained(folder)
+        parts = {
+            "hand_unet": generator.unet,
+            "mask_head": generator.mask_head,
+            "hand_scheduler": _scheduler(folder),
+            "hand_size_px": facts["config"]["size_px"],
+            **{name: value for name, value in _options(facts).items() if name in _SHARED},
+        }
+    else:
+        assert hand_controlnet is not None
+        place = _place(hand_base or PUBLIC_HAND_BASE)
+        _refuse_pickles(hand_controlnet)
+        parts = {
+            "hand_unet": load_unet(place),
+            "hand_controlnet": load_controlnet(hand_controlnet),
+            "hand_scheduler": make_scheduler("ddim", load_scheduler(place)),
+            "hand_size_px": PUBLIC_SIZE_PX,
+        }
+    own_vae = _unless_same(load_vae(place), vae)
+    return {**parts, "hand_vae": own_vae, "hand_text_encoder": _unless_same(load_text_encoder(place), text_encoder)}
 
 
 def _facts(folder: Path, stage: str) -> dict[str, Any]:
@@ -152,26 +172,36 @@ def _options(facts: Mapping[str, Any]) -> dict[str, Any]:
     return dict(facts["config"].get("options", {}))
 
 
-def _base(folder: Path, facts: Mapping[str, Any], given: Path | str | None) -> Path:
+def _base(folder: Path, facts: Mapping[str, Any], given: Path | str | None, *, flag: str) -> Path:
     """What a stage stands on: what is given, else where training found it, else what training was told."""
-    from h2d.models.weights import WEIGHTS, locate
+    from h2d.models.weights import WEIGHTS
 
     if given is not None:
-        return locate(str(given)) if str(given) in WEIGHTS else Path(given)
+        return _place(given)
     stated = Path(facts["base"])
+    name = str(_options(facts).get("base", ""))
     if stated.exists():
         return stated
-    name = str(_options(facts).get("base", ""))
     if name in WEIGHTS:
-        return locate(name)
-    raise UserError(f"{folder}: its base {stated} is not on this machine: name it by --base")
+        return _place(name)
+    raise UserError(f"{folder}: its base {stated} is not on this machine: name it by {flag}")
+
+
+def _place(given: Path | str) -> Path:
+    """Where weights of a name lie, or the path itself."""
+    from h2d.models.weights import WEIGHTS, locate
+
+    return locate(str(given)) if str(given) in WEIGHTS else Path(given)
+
+
+def _refuse_pickles(folder: Path) -> None:
+    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder}: pickled weights can run code when they are read: convert them to .safetensors")
 
 
 def _scheduler(folder: Path) -> Any:
     """DDIM over the noise levels that the stage was trained with."""
     from diffusers import DDPMScheduler
-
-    from h2d.infer.schedulers import make_scheduler
 
     return make_scheduler("ddim", DDPMScheduler.from_pretrained(folder / "scheduler"))
 

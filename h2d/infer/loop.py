@@ -27,14 +27,18 @@ def denoise(
     predict: Predict,
     *,
     after_step: AfterStep,
+    first_step: int = 0,
     interrupted: Callable[[], bool] = lambda: False,
     eta: float = 0.0,
     generators: Sequence[torch.Generator] | None = None,
 ) -> Float[Tensor, "b c l k"]:
-    """Take latents of the first noise level to the last, in float32; `set_timesteps` has been called."""
+    """Take latents from the noise level of `first_step` to the last, in float32; `set_timesteps` has been called."""
     extra = accepted(scheduler, eta=eta, generator=list(generators) if generators else None)
     on_device = scheduler.timesteps.to(latents.device)
-    for step, timestep in enumerate(scheduler.timesteps):
+    if first_step and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(first_step)
+    for step in range(first_step, len(scheduler.timesteps)):
+        timestep = scheduler.timesteps[step]
         if interrupted():
             break
         scaled = scheduler.scale_model_input(latents, timestep)

@@ -1,6 +1,7 @@
 """What a picture is made with besides prompt, pose and seed."""
 
 from dataclasses import field
+from pathlib import Path
 from typing import Any, Literal
 
 from h2d.config import config, validate_config
@@ -35,6 +36,19 @@ class SampleOptions:
     paste: Literal["hard", "feather", "poisson", "off"] = "hard"
     feather_px: float = 3.0
     controlnet_conditioning_scale: float = 1.0
+    hand_photo: Path | None = None
+    """A photograph whose hand is used, fitted to the pose; None: hands are generated."""
+    segmenter: Literal["grabcut", "sam"] = "grabcut"
+    """What draws the masks of hands that come without one: those of a photograph or of a hand ControlNet."""
+    latent_handover: bool = False
+    """Hand a hand on as it was generated, not decoded and encoded again, where its crop has the canvas's scale: crops
+    of nearly that scale are brought to it. Needs one VAE for both stages."""
+    add_arms: bool = True
+    """Give a hand without a wrist or an elbow both: the paper's method needs the arm to join it."""
+    zoom_hands: bool = False
+    """Outpaint around small hands once more in an enlarged window, and set it back."""
+    zoom_strength: float = 0.6
+    """How much noise that starts from: 1 forgets what was there."""
     mask_threshold: float = 0.5
     hand_attempts: int = 2
     """A hand whose mask does not fit its keypoints is made anew from another seed, up to so many times in all."""
@@ -47,6 +61,8 @@ class SampleOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if not 0 < self.zoom_strength <= 1:
+            raise ValueError(f"zoom_strength must be above 0 and at most 1, got {self.zoom_strength}")
         if not 0 < self.mask_threshold < 1:
             raise ValueError(f"mask_threshold must be between 0 and 1, got {self.mask_threshold}")
 

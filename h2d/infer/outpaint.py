@@ -1,25 +1,28 @@
 """Stage 2: the body around the hands, under a skeleton, with the hands put back after each step (III-C, III-D).
 
-Axis legend: b pictures, n steps, h w picture size, l k latent size, t text tokens, d text width.
+Axis legend: b pictures, n steps, n1 one more, h w picture size, l k latent size, t text tokens, d text width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor, nn
 
-from h2d.infer.canvas import Canvas
+from h2d.infer.canvas import Canvas, compose
+from h2d.infer.framing import is_aligned
+from h2d.infer.hands import Hand
 from h2d.infer.jobs import Job
 from h2d.infer.latents import encode
 from h2d.infer.loop import doubled, first_noise, generator_of, guided
 from h2d.infer.options import SampleOptions
 from h2d.infer.pixels import mask_to_networks, to_networks
-from h2d.infer.schedulers import levels_after
+from h2d.infer.schedulers import levels
 from h2d.models.diffusion import blend
 from h2d.models.mask_head import LATENT_SCALE
 from h2d.models.outpainter import canvas_of, kept_cells
@@ -51,12 +54,16 @@ class OutpaintInputs:
     """The latent that is put back after a step."""
     step_masks: Bool[np.ndarray, "n b l k"]
     generators: list[torch.Generator]
+    begin: Float[Tensor, "b 4 l k"] | None = None
+    """Finished latents to start from, noised to the level of `first_step`."""
+    first_step: int = 0
 
 
 def prepare(
     pipe: "TwoStagePipeline",
     jobs: Sequence[Job],
     canvases: Sequence[Canvas],
+    hands: Sequence[Sequence[Hand]],
     skeletons: Sequence[UInt8[np.ndarray, "h w 3"]],
     options: SampleOptions,
     latents: Float[Tensor, "b 4 l k"] | None,
@@ -69,6 +76,8 @@ def prepare(
     kept = shown
     if blending.content == "crop":
         kept = encode(pipe.vae, to_networks([canvas.crops for canvas in canvases]).to(device))
+    if options.latent_handover:
+        shown, kept = (with_latents(latents, hands, canvases) for latents in (shown, kept))
     generators = [generator_of(job.seed, BODY) for job in jobs]
     height, width = jobs[0].framed.size_hw
     noise = first_noise((4, height // LATENT_SCALE, width // LATENT_SCALE), generators)
@@ -88,13 +97,56 @@ def prepare(
     )
 
 
+def with_latents(
+    encoded: Float[Tensor, "b 4 l k"], hands: Sequence[Sequence[Hand]], canvases: Sequence[Canvas]
+) -> Float[Tensor, "b 4 l k"]:
+    """The canvases' latents with those that hands were generated as, where a crop lies on the canvas's grid.
+
+    Only cells that the hand fills, and whose neighbours it fills: others mix hand and fill. What another hand lies on
+    is left as it was encoded.
+    """
+    result = encoded.clone()
+    for picture, (made, canvas) in enumerate(zip(hands, canvases, strict=True)):
+        whole = cv2.erode(_filled_cells(canvas.mask), np.ones((3, 3), np.uint8)) > 0
+        for hand in made:
+            if hand.latents is None or not is_aligned(hand.crop):
+                continue
+            left, top, side = (length // LATENT_SCALE for length in hand.crop.box_xywh[:3])
+            rows, columns = slice(top, top + side), slice(left, left + side)
+            own = (_filled_cells(hand.mask) > 0) & whole[rows, columns] & ~_others(hand, made)
+            cells = torch.from_numpy(own).to(encoded.device)
+            result[picture, :, rows, columns] = torch.where(cells, hand.latents, result[picture, :, rows, columns])
+    return result
+
+
+def _filled_cells(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "l k"]:
+    """1 where a mask fills a cell of the latent."""
+    height, width = mask.shape
+    cells = mask.reshape(height // LATENT_SCALE, LATENT_SCALE, width // LATENT_SCALE, LATENT_SCALE)
+    return np.asarray(cells.all(axis=(1, 3)), np.uint8)
+
+
+def _others(hand: Hand, made: Sequence[Hand]) -> Bool[np.ndarray, "l k"]:
+    """The cells of a hand's crop that another hand touches."""
+    left, top, side, _ = hand.crop.box_xywh
+    touched = np.zeros((side, side), bool)
+    for other in made:
+        if other is not hand:
+            x, y, size, _ = other.crop.box_xywh
+            alone = compose([other.as_picture()], (max(top + side, y + size), max(left + side, x + size)))
+            touched |= alone.mask[top : top + side, left : left + side]
+    cells = touched.reshape(side // LATENT_SCALE, LATENT_SCALE, side // LATENT_SCALE, LATENT_SCALE)
+    return np.asarray(cells.any(axis=(1, 3)))
+
+
 @torch.no_grad()
 def outpaint(pipe: "TwoStagePipeline", inputs: OutpaintInputs, options: SampleOptions) -> Float[Tensor, "b 4 l k"]:
     """The finished latents. The U-Net sees the exact mask at each step; the blend uses the step's own."""
     unet, controlnet, scale = pipe.unet, pipe.controlnet, options.guidance_scale
     device, dtype = inputs.noise.device, unet.dtype
     scheduler = pipe.fresh_scheduler("body", options)
-    put_back = _put_back(scheduler, inputs, clean=options.canvas_noise == "clean")
+    shares = levels(scheduler)
+    put_back = _put_back(shares, inputs, clean=options.canvas_noise == "clean")
     steered, extra = inputs.skeleton, None
     if controlnet.config.conditioning_channels == 4:
         steered = torch.cat((steered, inputs.mask), dim=1)
@@ -125,14 +177,26 @@ def outpaint(pipe: "TwoStagePipeline", inputs: OutpaintInputs, options: SampleOp
             return guided(word, scale)
 
         start = inputs.noise * scheduler.init_noise_sigma
+        if inputs.begin is not None:
+            picture, noise = (float(share[inputs.first_step]) for share in shares)
+            start = picture * inputs.begin + noise * inputs.noise
         return pipe.denoise(
-            "body", scheduler, start, predict, put_back=put_back, eta=options.eta, generators=inputs.generators
+            "body",
+            scheduler,
+            start,
+            predict,
+            put_back=put_back,
+            first_step=inputs.first_step,
+            eta=options.eta,
+            generators=inputs.generators,
         )
 
 
-def _put_back(scheduler: Any, inputs: OutpaintInputs, *, clean: bool) -> Any:
+def _put_back(
+    shares: tuple[Float64[Tensor, "n1"], Float64[Tensor, "n1"]], inputs: OutpaintInputs, *, clean: bool
+) -> Callable[[int, Tensor], Tensor]:
     """Equation (11) after each step: the canvas at the state's own noise level, inside the step's mask."""
-    picture_share, noise_share = (share.tolist() for share in levels_after(scheduler))
+    picture_share, noise_share = (share.tolist() for share in shares)
     masked = [bool(masks.any()) for masks in inputs.step_masks]
     masks = torch.from_numpy(inputs.step_masks[:, :, None].astype(np.float32)).to(inputs.noise.device)
 
@@ -141,7 +205,7 @@ def _put_back(scheduler: Any, inputs: OutpaintInputs, *, clean: bool) -> Any:
             return latents
         canvas = inputs.kept
         if not clean:
-            canvas = picture_share[step] * inputs.kept + noise_share[step] * inputs.noise
+            canvas = picture_share[step + 1] * inputs.kept + noise_share[step + 1] * inputs.noise
         return blend(masks[step], canvas, latents)
 
     return put_back

@@ -27,5 +27,7 @@ class TwoStageOutput(BaseOutput):  # type: ignore[misc]
     """Before the hands' pixels are pasted."""
     step_masks: Bool[np.ndarray, "n b l k"]
     seeds: list[int]
+    maker: str
+    """What made the hands: a name of `h2d.infer.makers.MAKERS`."""
     notes: list[list[str]] = field(default_factory=list)
     """What a person should know of each picture: hands left out, a prompt cut, a mask that fails its check."""

@@ -1,6 +1,6 @@
 """Schedulers by name, and the noise levels that they go through.
 
-Axis legend: n steps.
+Axis legend: n1 steps and one more.
 """
 
 import inspect
@@ -39,8 +39,8 @@ def name_of(scheduler: Any) -> str:
     return next((name for name, place in SCHEDULERS.items() if place.endswith(f":{kind}")), kind)
 
 
-def levels_after(scheduler: Any) -> tuple[Float64[Tensor, "n"], Float64[Tensor, "n"]]:
-    """How much of the picture and of the noise a state holds after each step; after the last it is clean.
+def levels(scheduler: Any) -> tuple[Float64[Tensor, "n1"], Float64[Tensor, "n1"]]:
+    """How much of the picture and of the noise a state holds before each step, and after the last, where it is clean.
 
     Asked of the scheduler's own `add_noise`, so it holds for every parametrisation. To be called after
     `set_timesteps` and before the first step: multistep schedulers answer by their own place after that.
@@ -49,7 +49,7 @@ def levels_after(scheduler: Any) -> tuple[Float64[Tensor, "n"], Float64[Tensor, 
     one, zero = torch.ones(len(timesteps), 1, 1, 1), torch.zeros(len(timesteps), 1, 1, 1)
     kept = scheduler.add_noise(one, zero, timesteps).flatten().double()
     added = scheduler.add_noise(zero, one, timesteps).flatten().double()
-    return torch.cat((kept[1:], kept.new_ones(1))), torch.cat((added[1:], added.new_zeros(1)))
+    return torch.cat((kept, kept.new_ones(1))), torch.cat((added, added.new_zeros(1)))
 
 
 def accepted(scheduler: Any, **options: Any) -> dict[str, Any]:

@@ -3,30 +3,32 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from PIL import Image
 
 from h2d.config import as_plain
 from h2d.errors import UserError
+from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
-from h2d.infer.loading import Models, load_models
+from h2d.infer.loading import load_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, request_of
 from h2d.infer.two_stage import TwoStagePipeline
+from h2d.models.download import sha256_of
 
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
 OnStep: TypeAlias = Callable[[str, int, int], None]
 """Told of each finished step: its stage, its number from 0, and how many there are."""
 
-_TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _SMALL: Final = 5_000_000
 """Parameters below which a U-Net's layers are too small to share: waiting for the other thread costs more."""
 
-_PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
+PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,10 +37,33 @@ class Made:
 
     image: Image.Image
     record: dict[str, Any]
-    output: TwoStageOutput
+    output: TwoStageOutput | None
+    """None of a method that has no stages."""
     index: int
     """Of it in `output`."""
     notes: tuple[str, ...]
+
+
+@runtime_checkable
+class MethodSession(Protocol):
+    """A loaded method: ours (`Session`), or another (`h2d.infer.baselines.session`)."""
+
+    device: torch.device
+
+    def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
+        """The pictures of some items of one size, in one batch."""
+
+    def size_of(self, item: Item, options: SampleOptions) -> tuple[int, int]:
+        """The (height, width) that an item's picture gets; raises `UserError`."""
+
+    def has_weights_of(self, record: Mapping[str, Any]) -> bool:
+        """Whether a picture was made with this very method and networks."""
+
+    def check_weights(self, record: Mapping[str, Any], name: str) -> None:
+        """Raise `UserError` when a record was made with other networks than these."""
+
+    def remarks(self, record: Mapping[str, Any]) -> list[str]:
+        """What is not as it was when the record was made, so that bits may differ."""
 
 
 class Session:
@@ -51,7 +76,7 @@ class Session:
         self._models = models
         self.pipe: TwoStagePipeline = load_models(models).to(self.device)
         if self.precision != "fp32":
-            self.pipe.to(_TYPES[self.precision])
+            self.pipe.to(TYPES[self.precision])
         self.pipe.set_progress_bar_config(disable=True)
         if self.device.type == "cpu" and sum(map(torch.numel, self.pipe.unet.parameters())) < _SMALL:
             torch.set_num_threads(1)
@@ -105,9 +130,10 @@ class Session:
             "resolved": {"scheduler": type(scheduler).__name__, "steps": len(scheduler.timesteps)},
             "pose": pose_record(item.pose),
             "models": self._models.as_record(),
+            "hand_photo_sha256": sha256_of(options.hand_photo) if options.hand_photo else None,
             "weights": self._fingerprints,
             "machine": {"device": self.device.type, "precision": self.precision, "threads": torch.get_num_threads()},
-            "versions": {name: version(name) for name in _PACKAGES},
+            "versions": {name: version(name) for name in PACKAGES},
         }
 
     def has_weights_of(self, record: Mapping[str, Any]) -> bool:
@@ -132,6 +158,8 @@ class Session:
             for part in now[group]
             if record[group].get(part) != now[group][part]
         ]
+        if record["hand_photo_sha256"] != now["hand_photo_sha256"]:
+            found.append(f"{request.options.hand_photo} is another photograph now: the hands differ")
         if record["batch_size"] != len(request.seeds):
             found.append(f"made in a batch of {record['batch_size']} other pictures then: bits may differ")
         return found

@@ -30,6 +30,8 @@ _PAPER: Final = (255, 255, 255)
 _HAND_TINT: Final = (232, 240, 250)
 _BODY_TINT: Final = (250, 241, 230)
 
+_MADE_BY: Final = {"generator": "hand generator", "controlnet": "hand ControlNet", "photo": "photograph, fitted"}
+
 Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
 _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -73,13 +75,17 @@ class _Row:
 
 def contact_sheet(output: TwoStageOutput, index: int, prompt: str) -> Image.Image:
     """The sheet of one picture of an output."""
-    rows = [_hand_row(output.hands[index]), _body_row(output, index), _mask_row(output.step_masks[:, index])]
+    rows = [
+        _hand_row(output.hands[index], _MADE_BY[output.maker]),
+        _body_row(output, index),
+        _mask_row(output.step_masks[:, index]),
+    ]
     return _drawn([row for row in rows if row.steps], prompt)
 
 
-def _hand_row(hands: Sequence[Hand]) -> _Row:
+def _hand_row(hands: Sequence[Hand], made_by: str) -> _Row:
     steps = [
-        _Step(name="finger heatmaps", pictures=[heatmap_picture(hand) for hand in hands], arrow="hand generator"),
+        _Step(name="finger heatmaps", pictures=[heatmap_picture(hand) for hand in hands], arrow=made_by),
         _Step(name="hand", pictures=[hand.picture for hand in hands]),
         _Step(name="its mask", pictures=[mask_picture(hand.mask) for hand in hands]),
     ]

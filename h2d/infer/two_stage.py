@@ -16,31 +16,28 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from h2d.annotate.crops import CropConfig
+from h2d.errors import UserError
 from h2d.infer.canvas import compose, paste
-from h2d.infer.framing import hand_crops
-from h2d.infer.hands import Hand, HandRequest, make_hands
-from h2d.infer.jobs import Job, make_jobs, seeds_of
+from h2d.infer.hands import Hand, hand_requests, make_hands
+from h2d.infer.jobs import Job, armed, make_jobs, seeds_of
 from h2d.infer.latents import decode
 from h2d.infer.loop import Predict, denoise
-from h2d.infer.makers import DEFAULT_MAKER, MAKERS
+from h2d.infer.makers import MAKERS
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint, prepare
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
 from h2d.infer.text import cut_note, encode_prompts
+from h2d.infer.zoom import zoom_hands
 from h2d.models.conditioning import SIGMA_PX
 from h2d.models.mask_head import LATENT_SCALE
-from h2d.pose.draw import draw_pose
+from h2d.pose.draw import control_picture
 from h2d.pose.pose import Pose
 from h2d.registry import resolve
 
 Stage: TypeAlias = Literal["hand", "body"]
 StepCallback: TypeAlias = Callable[..., dict[str, Any]]
 """As diffusers': from the pipeline, the step, its timestep and {"latents", "stage"} to what replaces the latents."""
-
-_HAND = 1
-"""Tells the noise of stage 1 from that of stage 2, of one seed."""
 
 
 class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # type: ignore[misc]
@@ -50,7 +47,13 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
     """
 
     model_cpu_offload_seq: ClassVar[str] = "text_encoder->hand_text_encoder->hand_unet->hand_vae->unet->vae"
-    _optional_components: ClassVar[list[str]] = ["hand_unet", "mask_head", "hand_vae", "hand_text_encoder"]
+    _optional_components: ClassVar[list[str]] = [
+        "hand_unet",
+        "hand_controlnet",
+        "mask_head",
+        "hand_vae",
+        "hand_text_encoder",
+    ]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     def __init__(
@@ -64,6 +67,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         scheduler: Any,
         hand_scheduler: Any,
         hand_unet: Any = None,
+        hand_controlnet: Any = None,
         mask_head: Any = None,
         hand_vae: Any = None,
         hand_text_encoder: Any = None,
@@ -84,6 +88,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             scheduler=scheduler,
             hand_scheduler=hand_scheduler,
             hand_unet=hand_unet,
+            hand_controlnet=hand_controlnet,
             mask_head=mask_head,
             hand_vae=hand_vae,
             hand_text_encoder=hand_text_encoder,
@@ -100,11 +105,11 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         self._callback: StepCallback | None = None
 
     @classmethod
-    def from_checkpoints(cls, *, hand: Path, outpaint: Path, **options: Any) -> "TwoStagePipeline":
-        """Of two training checkpoints: `h2d.infer.loading.load_checkpoints`, which see."""
+    def from_checkpoints(cls, *, outpaint: Path | str, **options: Any) -> "TwoStagePipeline":
+        """Of training checkpoints, or public ones: `h2d.infer.loading.load_checkpoints`, which see."""
         from h2d.infer.loading import load_checkpoints
 
-        return load_checkpoints(hand=hand, outpaint=outpaint, **options)
+        return load_checkpoints(outpaint=outpaint, **options)
 
     @torch.no_grad()
     def __call__(
@@ -129,14 +134,18 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
         self._interrupt, self._callback = False, callback_on_step_end
         notes = [[note for note in [cut_note(self.tokenizer, job.prompt)] if note] for job in jobs]
+        if chosen.add_arms:
+            jobs = [armed(job, said) for job, said in zip(jobs, notes, strict=True)]
         hands = self._make_hands(jobs, chosen, notes)
         canvases = [
             compose([hand.as_picture() for hand in made], job.framed.size_hw, fill=self.config.canvas_fill)
             for job, made in zip(jobs, hands, strict=True)
         ]
-        skeletons = [draw_pose(job.framed, style=self.config.skeleton) for job in jobs]
-        inputs = prepare(self, jobs, canvases, skeletons, chosen, latents)
+        skeletons = [control_picture(job.framed, style=self.config.skeleton) for job in jobs]
+        inputs = prepare(self, jobs, canvases, hands, skeletons, chosen, latents)
         decoded = decode(self.vae, outpaint(self, inputs, chosen))
+        if chosen.zoom_hands:
+            decoded = zoom_hands(self, jobs, hands, decoded, chosen)
         pictures = [
             paste(picture, canvas, how=chosen.paste, feather_px=chosen.feather_px)
             for picture, canvas in zip(decoded, canvases, strict=True)
@@ -151,6 +160,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             decoded=decoded,
             step_masks=inputs.step_masks,
             seeds=[job.seed for job in jobs],
+            maker=self.maker_of(chosen),
             notes=notes,
         )
 
@@ -158,6 +168,12 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
     def interrupt(self) -> bool:
         """Set `pipe._interrupt = True` in a callback to end the loop that runs."""
         return self._interrupt
+
+    def compile_networks(self, **options: Any) -> None:
+        """Compile the networks of both loops; `options` are torch.compile's. The first picture of a size then waits."""
+        for network in (self.hand_unet, self.hand_controlnet, self.unet, self.controlnet):
+            if network is not None:
+                network.compile(**options)
 
     def vae_of(self, stage: Stage) -> Any:
         """The VAE that a stage was trained with."""
@@ -191,11 +207,12 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         predict: Predict,
         *,
         put_back: Callable[[int, Tensor], Tensor] = lambda step, latents: latents,
+        first_step: int = 0,
         eta: float,
         generators: Sequence[torch.Generator],
     ) -> Float[Tensor, "b 4 l k"]:
         """The loop, with the caller's callback and the progress bar."""
-        with self.progress_bar(total=len(scheduler.timesteps)) as bar:
+        with self.progress_bar(total=len(scheduler.timesteps) - first_step) as bar:
 
             def after_step(step: int, timestep: Tensor, state: Tensor) -> Tensor:
                 state = put_back(step, state)
@@ -209,6 +226,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
                 latents,
                 predict,
                 after_step=after_step,
+                first_step=first_step,
                 interrupted=lambda: self._interrupt,
                 eta=eta,
                 generators=generators,
@@ -237,24 +255,26 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
 
     def _make_hands(self, jobs: Sequence[Job], options: SampleOptions, notes: list[list[str]]) -> list[list[Hand]]:
         """All hands of all pictures in one pass, sorted back to their pictures."""
-        requests: list[HandRequest] = []
-        owners: list[int] = []
-        for number, job in enumerate(jobs):
-            places, remarks = hand_crops(job.framed, CropConfig(size=self.config.hand_size_px))
-            notes[number] += remarks
-            if not places:
-                notes[number].append("no hands in the pose: made by the ControlNet alone")
-            for index, place in enumerate(places):
-                prompt = job.prompt if options.hand_prompt is None else options.hand_prompt
-                requests.append(HandRequest(place=place, prompt=prompt, seed=(job.seed, _HAND, index)))
-                owners.append(number)
-        if not requests:
-            return [[] for _ in jobs]
-        maker = resolve(MAKERS, DEFAULT_MAKER, kind="maker of hands")(self, options)
-        made = make_hands(maker, requests, threshold=options.mask_threshold, attempts=options.hand_attempts)
+        requests, owners = hand_requests(jobs, notes, self.config.hand_size_px, options)
+        made: list[Hand] = []
+        if requests:
+            if self.hand_unet is None and options.hand_photo is None:
+                raise UserError("nothing makes hands: name a trained generator, a hand ControlNet or a photograph")
+            maker = resolve(MAKERS, self.maker_of(options), kind="maker of hands")(self, options)
+            made = make_hands(maker, requests, threshold=options.mask_threshold, attempts=options.hand_attempts)
+        sorted_back: list[list[Hand]] = [[] for _ in jobs]
         for owner, hand in zip(owners, made, strict=True):
+            sorted_back[owner].append(hand)
             if hand.problem:
                 notes[owner].append(f"{hand.problem}, after {hand.attempts} attempts")
-        return [
-            [hand for owner, hand in zip(owners, made, strict=True) if owner == number] for number in range(len(jobs))
-        ]
+            if hand.remark:
+                notes[owner].append(hand.remark)
+        return sorted_back
+
+    def maker_of(self, options: SampleOptions) -> str:
+        """By what was given: a photograph, a hand ControlNet, a trained generator."""
+        if options.hand_photo is not None:
+            return "photo"
+        if self.hand_controlnet is not None:
+            return "controlnet"
+        return "generator"

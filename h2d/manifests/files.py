@@ -4,10 +4,11 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,20 +63,43 @@ def write_json(path: Location, value: Any) -> None:
 
 
 def write_parquet(path: Location, table: pa.Table) -> None:
-    """Write a table atomically; encoded pictures uncompressed and without a dictionary, the rest zstd."""
-    leaves = _leaf_columns(table.schema)
-    options = {
-        "row_group_size": ROWS_PER_GROUP,
-        "compression": {leaf: "NONE" if leaf.endswith(".bytes") else "ZSTD" for leaf in leaves},
-        "use_dictionary": [leaf for leaf in leaves if not leaf.endswith(".bytes")],
-    }
+    """Write a table atomically; encoded pictures uncompressed and without a dictionary, the rest by zstd."""
+    write_parquet_blocks(path, table.schema, [table])
+
+
+def write_parquet_blocks(
+    path: Location, schema: pa.Schema, blocks: Iterable[pa.Table], *, rows_per_group: int = ROWS_PER_GROUP
+) -> None:
+    """As `write_parquet`, from tables of any size that come one after another; a store gets them in one request."""
     if isinstance(path, Path):
         with written_whole(path) as temporary:
-            pq.write_table(table, temporary, **options)
+            _write_blocks(temporary, schema, blocks, rows_per_group)
         return
     buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, **options)
+    _write_blocks(buffer, schema, blocks, rows_per_group)
     path.write_bytes(buffer.getvalue())
+
+
+def _write_blocks(target: Any, schema: pa.Schema, blocks: Iterable[pa.Table], rows_per_group: int) -> None:
+    leaves = _leaf_columns(schema.remove_metadata())
+    writer = pq.ParquetWriter(
+        target,
+        schema,
+        compression=leaves.compression,
+        use_dictionary=leaves.repeated,
+        write_statistics=leaves.repeated,
+    )
+    waiting: list[pa.Table] = []
+    with writer:
+        for block in blocks:
+            waiting.append(block)
+            num_rows = sum(map(len, waiting))
+            if num_rows >= rows_per_group:
+                rows, whole = pa.concat_tables(waiting), num_rows - num_rows % rows_per_group
+                writer.write_table(rows.slice(0, whole), row_group_size=rows_per_group)
+                waiting = [rows.slice(whole)] if whole < num_rows else []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=rows_per_group)
 
 
 def read_facts(path: Location) -> dict[str, Any]:
@@ -98,8 +122,26 @@ def refuse_newer(path: Location, version: str) -> None:
         raise UserError(f"{path}: schema version {version} is newer than {SCHEMA_VERSION}, which this is: upgrade h2d")
 
 
-def _leaf_columns(schema: pa.Schema) -> list[str]:
+@lru_cache
+def _leaf_columns(schema: pa.Schema) -> "_Leaves":
+    """How each column within columns is written; asked of an empty file, for only Parquet knows their paths."""
     buffer = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), buffer)
     leaves = pq.ParquetFile(pa.BufferReader(buffer.getvalue())).schema
-    return [leaves.column(index).path for index in range(len(leaves))]
+    columns = [leaves.column(index) for index in range(len(leaves))]
+    is_raw = [column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE" for column in columns]
+    return _Leaves(
+        compression={column.path: "NONE" if raw else "ZSTD" for column, raw in zip(columns, is_raw, strict=True)},
+        repeated=[
+            column.path
+            for column, raw in zip(columns, is_raw, strict=True)
+            if not raw and column.physical_type not in ("FLOAT", "DOUBLE")
+        ],
+    )
+
+
+class _Leaves(NamedTuple):
+    compression: dict[str, str]
+    """Nothing makes encoded pictures smaller."""
+    repeated: list[str]
+    """Those with a dictionary and statistics: neither pictures nor coordinates, of which no two are alike."""

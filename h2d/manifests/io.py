@@ -82,15 +82,15 @@ class Address:
 
     def exists(self) -> bool:
         """Whether there is such a file or folder."""
-        return self._ask(lambda store, path: bool(store.exists(path)))
+        return self._kind() is not None
 
     def is_file(self) -> bool:
         """Whether it is a file."""
-        return self._ask(lambda store, path: bool(store.isfile(path)))
+        return self._kind() == "file"
 
     def is_dir(self) -> bool:
         """Whether something lies below it."""
-        return self._ask(lambda store, path: bool(store.isdir(path)))
+        return self._kind() == "directory"
 
     def stat(self) -> "Entry":
         """What is known of it; raises `FileNotFoundError`."""
@@ -148,6 +148,13 @@ class Address:
 
     def _path(self) -> str:
         return str(_store(self.url)[1])
+
+    def _kind(self) -> str | None:
+        """What lies there: "file", "directory" or None. fsspec's own `isfile` takes any trouble for a no."""
+        try:
+            return str(self._ask(lambda store, path: store.info(path))["type"])
+        except FileNotFoundError:
+            return None
 
     def _ask(self, request: Callable[[Any, str], T]) -> T:
         store, path = _store(self.url)

@@ -1,21 +1,36 @@
 """The parts of a Stable Diffusion 1.x checkpoint: a folder in diffusers' format, or one .safetensors file."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from h2d.errors import UserError
+from h2d.models.single_file import check_file, text_encoder_of, tokenizer_folder, unet_of, vae_of
 
 
 def check_base(base: Path) -> None:
     """Raise `UserError` unless `base` is a checkpoint of a kind that can be read."""
     if base.suffix in (".ckpt", ".bin", ".pt", ".pth"):
-        raise UserError(f"{base}: pickled weights can run code when they are read: convert the file to .safetensors")
+        raise UserError(
+            f"{base}: pickled weights can run code when they are read: convert the file to .safetensors:"
+            " h2d models convert"
+        )
     if not base.exists():
         raise UserError(f"{base}: no such checkpoint: give a folder in diffusers' format or a .safetensors file")
     if base.is_file() and base.suffix != ".safetensors":
         raise UserError(f"{base}: not a checkpoint: give a folder in diffusers' format or a .safetensors file")
+
+
+def check_parts(base: Path) -> None:
+    """Raise `UserError` unless U-Net, autoencoder, text encoder and tokenizer are there; loads nothing."""
+    check_base(base)
+    if base.is_file():
+        check_file(base)
+        return
+    for name in ("unet", "vae", "text_encoder", "tokenizer"):
+        _part(base, name)
 
 
 def load_unet(base: Path) -> Any:
@@ -25,15 +40,7 @@ def load_unet(base: Path) -> Any:
     check_base(base)
     if base.is_dir():
         return UNet2DConditionModel.from_pretrained(**_stored(_part(base, "unet")))
-    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-
-    state = _state(base)
-    first = "model.diffusion_model.input_blocks.0.0.weight"
-    if first not in state:
-        raise UserError(f"{base}: holds no U-Net of Stable Diffusion 1.x: {first} is missing")
-    unet = UNet2DConditionModel(in_channels=state[first].shape[1], sample_size=64, cross_attention_dim=768)
-    unet.load_state_dict(convert_ldm_unet_checkpoint(state, dict(unet.config)))
-    return unet.float()
+    return unet_of(base)
 
 
 def load_vae(base: Path) -> Any:
@@ -43,31 +50,25 @@ def load_vae(base: Path) -> Any:
     check_base(base)
     if base.is_dir():
         return AutoencoderKL.from_pretrained(**_stored(_part(base, "vae")))
-    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-
-    vae = AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        sample_size=512,
-    )
-    vae.load_state_dict(convert_ldm_vae_checkpoint(_state(base), dict(vae.config)))
-    return vae.float()
+    return vae_of(base)
 
 
 def load_text_encoder(base: Path) -> Any:
-    """CLIP's text encoder in float32; a single file does not carry it in a form that is read here."""
+    """CLIP's text encoder in float32."""
     from transformers import CLIPTextModel
 
-    return CLIPTextModel.from_pretrained(**_stored(_text_part(base, "text_encoder")))
+    check_base(base)
+    if base.is_file():
+        return text_encoder_of(base)
+    return CLIPTextModel.from_pretrained(**_stored(_part(base, "text_encoder")))
 
 
 def load_tokenizer(base: Path) -> Any:
-    """CLIP's tokenizer."""
+    """CLIP's tokenizer, which lies beside a single file."""
     from transformers import CLIPTokenizer
 
-    return CLIPTokenizer.from_pretrained(_text_part(base, "tokenizer"))
+    check_base(base)
+    return CLIPTokenizer.from_pretrained(tokenizer_folder(base) if base.is_file() else _part(base, "tokenizer"))
 
 
 def load_scheduler(base: Path, *, as_is: bool = False) -> Any:
@@ -84,11 +85,14 @@ def load_scheduler(base: Path, *, as_is: bool = False) -> Any:
     return DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
 
 
-def _text_part(base: Path, name: str) -> Path:
+def read_config(base: Path, name: str) -> dict[str, Any]:
+    """The configuration of a part of a folder in diffusers' format; the part's weights need not be there."""
     check_base(base)
-    if base.is_file():
-        raise UserError(f"{base}: a single file holds no {name}: name a diffusers folder for the text")
-    return _part(base, name)
+    file = base / name / "config.json"
+    if not file.is_file():
+        raise UserError(f"{file}: no such file: {base} is not a checkpoint in diffusers' format")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
 
 
 def _part(base: Path, name: str) -> Path:
@@ -107,13 +111,3 @@ def _stored(folder: Path) -> dict[str, Any]:
     )
     variant = {"variant": "fp16"} if half_only else {}
     return {"pretrained_model_name_or_path": folder, "use_safetensors": True, "torch_dtype": torch.float32, **variant}
-
-
-def _state(file: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(file))
-    except SafetensorError as error:
-        raise UserError(f"{file}: damaged: {error}: fetch it again") from None

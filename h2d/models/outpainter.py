@@ -79,13 +79,29 @@ def canvas_of(
     return picture * mask + FILLS[fill] * (1 - mask)
 
 
+def copy_controlnet(unet: UNet2DConditionModel, *, hint_channels: tuple[int, ...], seed: int) -> ControlNetModel:
+    """A ControlNet to begin with: a copy of half of a text-to-image U-Net, whose word counts for nothing yet.
+
+    `hint_channels` are the widths of the four convolutions that shrink the skeleton to the latent's size.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        controlnet: ControlNetModel = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hint_channels)
+    return controlnet
+
+
 def load_controlnet(folder: Path, *, control_mask: bool = False) -> ControlNetModel:
     """Any ControlNet of Stable Diffusion 1.x; `control_mask` adds the mask to what it is shown, from zero weights."""
     check_base(folder)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no ControlNet in diffusers' format: config.json is missing")
     controlnet: ControlNetModel = ControlNetModel.from_pretrained(folder, use_safetensors=True)
-    if control_mask and controlnet.config["conditioning_channels"] == 3:
+    return with_mask_channel(controlnet) if control_mask else controlnet
+
+
+def with_mask_channel(controlnet: ControlNetModel) -> ControlNetModel:
+    """Shown the mask beside the skeleton, from zero weights; one that is shown it already stays as it is."""
+    if controlnet.config["conditioning_channels"] == 3:
         embedding = controlnet.controlnet_cond_embedding
         old = embedding.conv_in
         new = nn.Conv2d(4, old.out_channels, old.kernel_size, old.stride, old.padding)

@@ -8,7 +8,7 @@ import torch
 
 _TEXT_WIDTH: Final = 32
 _NUM_TOKENS: Final = 77
-_CHANNELS: Final = (32, 64)
+CHANNELS: Final = (32, 64)
 
 
 def write_tiny(folder: Path, *, seed: int = 0, in_channels: int = 4) -> None:
@@ -16,7 +16,7 @@ def write_tiny(folder: Path, *, seed: int = 0, in_channels: int = 4) -> None:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         unet = tiny_unet(in_channels)
-        parts = {"unet": unet, "vae": _vae(), "controlnet": _controlnet(), "text_encoder": None}
+        parts = {"unet": unet, "vae": _vae(), "controlnet": tiny_controlnet(), "text_encoder": None}
     _write_tokenizer(folder / "tokenizer")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
@@ -56,7 +56,7 @@ def tiny_unet(in_channels: int = 4) -> Any:
     return UNet2DConditionModel(
         in_channels=in_channels,
         sample_size=8,
-        block_out_channels=_CHANNELS,
+        block_out_channels=CHANNELS,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1,
@@ -66,11 +66,12 @@ def tiny_unet(in_channels: int = 4) -> Any:
     )
 
 
-def _controlnet() -> Any:
+def tiny_controlnet() -> Any:
+    """A ControlNet for it; its last layers are zero, as in all that are new."""
     from diffusers import ControlNetModel
 
     return ControlNetModel(
-        block_out_channels=_CHANNELS,
+        block_out_channels=CHANNELS,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         layers_per_block=1,
         cross_attention_dim=_TEXT_WIDTH,
@@ -81,16 +82,22 @@ def _controlnet() -> Any:
 
 
 def _vae() -> Any:
+    """Its posterior is narrow and its latents are spread like those of a trained one, so that they can be learnt."""
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         norm_num_groups=4,
         sample_size=64,
+        scaling_factor=4.0,
     )
+    with torch.no_grad():
+        vae.quant_conv.weight[4:] = 0
+        vae.quant_conv.bias[4:] = -12  # the logarithm of the variance
+    return vae
 
 
 def _text_encoder(num_words: int) -> Any:

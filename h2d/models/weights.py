@@ -12,45 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from h2d.errors import JobError, UserError
+from h2d.models.baseline_weights import BASELINE_WEIGHTS
 from h2d.models.download import download, sha256_of
+from h2d.models.weight_files import PIPELINE_CONFIGS, PIPELINE_EXTRAS, WeightFile, Weights
 
 logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE: Final = "H2D_MODELS"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WeightFile:
-    """One file that must be there."""
-
-    path: str
-    """Below the weights' folder, with forward slashes."""
-    size_bytes: int | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Weights:
-    """One published set of weights: a repository of the Hugging Face Hub, or a file at an address."""
-
-    about: str
-    """What h2d uses it for, in a few words."""
-    licence: str
-    size_bytes: int
-    """Of everything that is fetched; rounded where the exact size is not known."""
-    files: tuple[WeightFile, ...]
-    repo: str | None = None
-    revision: str | None = None
-    extras: tuple[str, ...] = ()
-    """Patterns of further small files of the repository that are fetched along."""
-    variant: str | None = None
-    """What diffusers' `from_pretrained` calls the variant: `fp16` where only that is published as safetensors."""
-    url: str | None = None
-
-    @property
-    def origin(self) -> str:
-        """Where it comes from, for people."""
-        return self.url or f"huggingface.co/{self.repo}"
 
 
 def _sam(file: str, size_bytes: int, sha256: str) -> Weights:
@@ -62,20 +30,6 @@ def _sam(file: str, size_bytes: int, sha256: str) -> Weights:
         url=f"https://dl.fbaipublicfiles.com/segment_anything/{file}",
     )
 
-
-_PIPELINE_EXTRAS: Final = ("model_index.json", "scheduler/*.json", "tokenizer/*", "feature_extractor/*.json")
-_PIPELINE_CONFIGS: Final = tuple(
-    WeightFile(path=path)
-    for path in (
-        "model_index.json",
-        "scheduler/scheduler_config.json",
-        "text_encoder/config.json",
-        "tokenizer/merges.txt",
-        "tokenizer/vocab.json",
-        "unet/config.json",
-        "vae/config.json",
-    )
-)
 
 WEIGHTS: Final[dict[str, Weights]] = {
     "sam-vit-h": _sam(
@@ -127,7 +81,7 @@ WEIGHTS: Final[dict[str, Weights]] = {
         repo="stable-diffusion-v1-5/stable-diffusion-v1-5",
         revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
         files=(
-            *_PIPELINE_CONFIGS,
+            *PIPELINE_CONFIGS,
             WeightFile(
                 path="unet/diffusion_pytorch_model.safetensors",
                 size_bytes=3_438_167_540,
@@ -144,7 +98,7 @@ WEIGHTS: Final[dict[str, Weights]] = {
                 sha256="d008943c017f0092921106440254dbbe00b6a285f7883ec8ba160c3faad88334",
             ),
         ),
-        extras=_PIPELINE_EXTRAS,
+        extras=PIPELINE_EXTRAS,
     ),
     "sd-1.5-inpainting": Weights(
         about="stage 2, frozen",
@@ -154,7 +108,7 @@ WEIGHTS: Final[dict[str, Weights]] = {
         revision="8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
         variant="fp16",
         files=(
-            *_PIPELINE_CONFIGS,
+            *PIPELINE_CONFIGS,
             WeightFile(
                 path="unet/diffusion_pytorch_model.fp16.safetensors",
                 sha256="24b788b4a777748377cc20364eea4ae113c8c42f4468c16bc8c02fdae5492af9",
@@ -165,7 +119,7 @@ WEIGHTS: Final[dict[str, Weights]] = {
             ),
             WeightFile(path="text_encoder/model.fp16.safetensors"),
         ),
-        extras=_PIPELINE_EXTRAS,
+        extras=PIPELINE_EXTRAS,
     ),
     "control-openpose-1.1": Weights(
         about="stage 2, start",
@@ -231,6 +185,7 @@ WEIGHTS: Final[dict[str, Weights]] = {
         ),
         url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
     ),
+    **BASELINE_WEIGHTS,
 }
 
 
@@ -262,7 +217,7 @@ def find(name: str, *, folder: Path | None = None) -> Path | None:
     weights = weights_named(name)
     for place in _places(name, folder or models_folder()):
         if all(_problem(place, file) is None for file in weights.files):
-            return place / weights.files[0].path if weights.url else place
+            return place / weights.files[0].path if weights.is_file else place
     return None
 
 
@@ -271,7 +226,7 @@ def locate(name: str, *, path: Path | None = None, folder: Path | None = None) -
     weights = weights_named(name)
     if path is not None:
         if not path.exists():
-            raise UserError(f"{name}: {path} does not exist; get it: h2d models fetch {name}")
+            raise UserError(f"{name}: {path} does not exist; get it: {weights.how(name)}")
         return path
     if found := find(name, folder=folder):
         return found
@@ -279,7 +234,7 @@ def locate(name: str, *, path: Path | None = None, folder: Path | None = None) -
     half = next((place for place in places if any((place / file.path).is_file() for file in weights.files)), places[0])
     problem = next(problem for file in weights.files if (problem := _problem(half, file)))
     looked = ", ".join(str(place) for place in places)
-    raise UserError(f"{name}: {problem}; looked in {looked}; get it: h2d models fetch {name}")
+    raise UserError(f"{name}: {problem}; looked in {looked}; get it: {weights.how(name)}")
 
 
 def fetch(name: str, *, folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -293,7 +248,9 @@ def fetch(name: str, *, folder: Path | None = None, progress: Callable[[int, int
         return found
     target = (folder or models_folder()) / name
     if not any(_problem(target, file) for file in weights.files):
-        return target / weights.files[0].path if weights.url else target
+        return target / weights.files[0].path if weights.is_file else target
+    if weights.by_hand:
+        raise UserError(f"{name}: no program may fetch it: {weights.by_hand}")
     if weights.url:
         file = weights.files[0]
         assert file.size_bytes is not None, "what comes from an address needs its size"
@@ -302,25 +259,26 @@ def fetch(name: str, *, folder: Path | None = None, progress: Callable[[int, int
         download(weights.url, path, size_bytes=file.size_bytes, sha256=file.sha256, progress=progress)
         return path
     _fetch_repository(weights, target)
+    _convert_pickles(weights, target)
     for check in _checks(weights, target):
         if check.status not in ("ok", "unchecked"):
             raise JobError(f"{name}: {check.path}: {check.status}; delete {target} and fetch again")
-    return target
+    return target / weights.files[0].path if weights.is_file else target
 
 
 def verify(name: str, *, folder: Path | None = None) -> list[FileCheck]:
     """Read every file of the weights where they lie and compare; raises `UserError` when they are not there."""
     found = locate(name, folder=folder)
     weights = weights_named(name)
-    return list(_checks(weights, found.parent if weights.url else found))
+    return list(_checks(weights, found.parent if weights.is_file else found))
 
 
 def _places(name: str, folder: Path) -> Iterator[Path]:
     weights = WEIGHTS[name]
     yield folder / name
-    if weights.url:
+    if weights.is_file:
         yield folder  # a checkpoint that was simply put there
-    else:
+    if weights.repo:
         yield _hub_cache(weights)
 
 
@@ -354,6 +312,19 @@ def _checks(weights: Weights, place: Path) -> Iterator[FileCheck]:
             problem = None if found == file.sha256 else f"sha256 is {found}, not {file.sha256}"
         size = path.stat().st_size if path.is_file() else 0
         yield FileCheck(path=file.path, size_bytes=size, status=problem or ("ok" if file.sha256 else "unchecked"))
+
+
+def _convert_pickles(weights: Weights, target: Path) -> None:
+    """Make the safetensors that are wanted of the pickles that came in their stead, where only those are published."""
+    from h2d.models.conversion import convert_pickle
+
+    for file in weights.files:
+        path = target / file.path
+        pickled = path.with_suffix(".bin")
+        if path.suffix == ".safetensors" and pickled.is_file():
+            if not path.is_file():
+                convert_pickle(pickled, path)
+            pickled.unlink()
 
 
 def _fetch_repository(weights: Weights, target: Path) -> None:

@@ -177,7 +177,7 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
             detector=_build(DETECTORS, pose, kind="keypoint detector"),
             pictures=choices.pictures,
             crops=choices.crops,
-            reads=tuple(stage.name for stage in stages),
+            reads={stage.name: () for stage in stages},
             persons=persons,
         )
     )
@@ -205,7 +205,7 @@ def build_stages(choices: PrepareConfig) -> list[Stage]:
                 annotator=caption.name,
                 captioner=captioner,
                 source=choices.source,
-                reads=("pose", "hand_size") if min_hand_px else ("pose",),
+                refused_by=("hand_size",) if min_hand_px else (),
                 needs_gpu=caption.name == "llava" and has_gpu(),
                 uses_all_cores=caption.name == "llava" and not has_gpu(),
             )

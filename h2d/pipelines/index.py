@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +45,8 @@ ROWS_PER_RUN: Final = 16384
 """Sorted in memory at once: some 20 MB of records."""
 ROWS_PER_BLOCK: Final = 512
 
-_ORDER: Final = [("split", "ascending"), ("id", "ascending")]
+BY_ID: Final = ("split", "id")
+"""The order of pictures."""
 
 
 def index_table(records: Sequence[Record]) -> pa.Table:
@@ -88,11 +89,14 @@ def digest(rows: pa.Table) -> str:
 
 
 class SortedRows:
-    """Rows in any order in, rows by split and id out, as often as asked; beyond one run they lie in a nameless file."""
+    """Rows in any order in, rows in order out, as often as asked; beyond one run they lie in a nameless file."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: pa.Schema = INDEX, order: Sequence[str] = BY_ID) -> None:
         self.num_rows = 0
+        self._schema = schema
+        self._order = tuple(order)
         self._waiting: list[pa.Table] = []
+        self._num_waiting = 0
         self._file: tuple[pa.OSFile, pa.OSFile] | None = None
         self._runs: list[list[tuple[int, int]]] = []
         """Of each run the blocks, as offset and length in the file."""
@@ -100,18 +104,22 @@ class SortedRows:
     def add(self, rows: pa.Table) -> None:
         """Take more rows."""
         self._waiting.append(rows)
+        self._num_waiting += len(rows)
         self.num_rows += len(rows)
-        if sum(map(len, self._waiting)) >= ROWS_PER_RUN:
+        if self._num_waiting >= ROWS_PER_RUN:
             self._spill()
 
     def blocks(self) -> Iterator[pa.Table]:
         """All rows in order, a few hundred at a time; no row may be added meanwhile."""
-        rest = pa.concat_tables([INDEX.empty_table(), *self._waiting]).sort_by(_ORDER)
-        yield from merge_sorted([*(self._read(run) for run in self._runs), _sliced(rest)])
+        yield from merge_sorted([*(self._read(run) for run in self._runs), _sliced(self._sorted())], self._order)
+
+    def _sorted(self) -> pa.Table:
+        waiting = pa.concat_tables([self._schema.empty_table(), *self._waiting])
+        return waiting.sort_by([(name, "ascending") for name in self._order])
 
     def _spill(self) -> None:
-        rows = pa.concat_tables(self._waiting).sort_by(_ORDER).combine_chunks()
-        self._waiting = []
+        rows = self._sorted().combine_chunks()
+        self._waiting, self._num_waiting = [], 0
         writer, _ = self._file = self._file or _nameless_file()
         run = []
         for block in _sliced(rows):
@@ -125,49 +133,63 @@ class SortedRows:
         assert self._file is not None
         for offset, length in run:
             data = self._file[1].read_at(length, offset)
-            yield pa.Table.from_batches([pa.ipc.read_record_batch(pa.py_buffer(data), INDEX)])
+            yield pa.Table.from_batches([pa.ipc.read_record_batch(pa.py_buffer(data), self._schema)])
 
 
-def merge_sorted(streams: Iterable[Iterator[pa.Table]]) -> Iterator[pa.Table]:
-    """One sorted stream out of several; rows of equal split and id come in one block, in the order of the streams."""
-    heads = [(stream, head) for stream in streams if (head := _next_rows(stream)) is not None]
+class _Head(NamedTuple):
+    """The rows of a stream that come next."""
+
+    stream: Iterator[pa.Table]
+    rows: pa.Table
+    first: tuple[str, ...]
+    last: tuple[str, ...]
+
+
+def merge_sorted(streams: Iterable[Iterator[pa.Table]], order: Sequence[str] = BY_ID) -> Iterator[pa.Table]:
+    """One sorted stream out of several; rows that are equal in `order` come in one block, in the order of the streams.
+
+    The columns of `order` are text.
+    """
+    heads = [head for stream in streams if (head := _next_head(stream, order)) is not None]
     while heads:
-        bound = min(_key(head, -1) for _, head in heads)
+        bound = min(head.last for head in heads)
         taken, left = [], []
-        for stream, head in heads:
-            count = _num_up_to(head, bound)
-            if count:
-                taken.append(head.slice(0, count))
-            rest = head.slice(count) if count < len(head) else _next_rows(stream)
-            if rest is not None:
-                left.append((stream, rest))
+        for head in heads:
+            if head.first > bound:
+                left.append(head)
+                continue
+            count = len(head.rows) if head.last == bound else _num_up_to(head.rows, bound, order)
+            taken.append(head.rows.slice(0, count))
+            rest = _head(head.stream, head.rows.slice(count), order) if count < len(head.rows) else None
+            follower = rest or _next_head(head.stream, order)
+            if follower is not None:
+                left.append(follower)
         heads = left
-        yield _in_order(taken) if len(taken) > 1 else taken[0]
+        yield _in_order(taken, order) if len(taken) > 1 else taken[0]
 
 
-def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
-    order = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-    rows = pa.concat_tables(tables).append_column("stream", pa.array(order))
-    return rows.sort_by([*_ORDER, ("stream", "ascending")]).drop_columns("stream").combine_chunks()
+def _next_head(stream: Iterator[pa.Table], order: Sequence[str]) -> _Head | None:
+    return next((_head(stream, rows, order) for rows in stream if len(rows)), None)
 
 
-def _next_rows(stream: Iterator[pa.Table]) -> pa.Table | None:
-    return next((rows for rows in stream if len(rows)), None)
+def _head(stream: Iterator[pa.Table], rows: pa.Table, order: Sequence[str]) -> _Head:
+    first, last = (tuple(rows[name][row].as_py() for name in order) for row in (0, -1))
+    return _Head(stream=stream, rows=rows, first=first, last=last)
 
 
-def _key(rows: pa.Table, row: int) -> tuple[str, str]:
-    return rows["split"][row].as_py(), rows["id"][row].as_py()
+def _in_order(tables: Sequence[pa.Table], order: Sequence[str]) -> pa.Table:
+    stream = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    rows = pa.concat_tables(tables).append_column("stream", pa.array(stream))
+    keys = [(name, "ascending") for name in (*order, "stream")]
+    return rows.sort_by(keys).drop_columns("stream").combine_chunks()
 
 
-def _num_up_to(rows: pa.Table, bound: tuple[str, str]) -> int:
-    if _key(rows, 0) > bound:
-        return 0
-    if _key(rows, -1) <= bound:
-        return len(rows)
-    split, name = bound
-    before = pc.less(rows["split"], split)
-    within = pc.and_(pc.equal(rows["split"], split), pc.less_equal(rows["id"], name))
-    return int(pc.sum(pc.or_(before, within)).as_py())
+def _num_up_to(rows: pa.Table, bound: Sequence[str], order: Sequence[str]) -> int:
+    """How many of the rows come before the bound or are equal to it."""
+    least = pa.scalar(True)
+    for name, value in zip(reversed(order), reversed(bound), strict=True):
+        least = pc.or_(pc.less(rows[name], value), pc.and_(pc.equal(rows[name], value), least))
+    return int(pc.sum(least).as_py())
 
 
 def _sliced(rows: pa.Table) -> Iterator[pa.Table]:

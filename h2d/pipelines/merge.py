@@ -1,6 +1,7 @@
 """The last stage: join a shard's parts into rows of `images` and `hands`, or a row of `rejects`, and publish them.
 
 Every planned picture ends in exactly one of `images` and `rejects`; publishing checks the sum.
+Axis legend: n pictures.
 """
 
 import json
@@ -12,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Int64
 
 from h2d.errors import JobError
 from h2d.manifests.files import TEMPORARY, write_bytes, write_json, write_parquet
@@ -80,9 +84,12 @@ class MergeJob:
         """Write the shard's rows of each table, then its marker."""
         del on_begin, care  # no annotator is at work here
         index, parts = read_index_table(self.work, shard), self._parts(shard)
-        rejects, is_accepted = self._rejects(index, parts)
-        kept = pa.array(is_accepted, pa.bool_())
-        index, parts = index.filter(kept), {name: part.filter(kept) for name, part in parts.items()}
+        assert all(part["id"].equals(index["id"]) for part in parts.values()), "a part is not aligned with the index"
+        kept = _is_accepted(parts)
+        rejects = self._rejects(index, parts, np.flatnonzero(~kept))
+        if rejects:
+            chosen = pa.array(kept)
+            index, parts = index.filter(chosen), {name: part.filter(chosen) for name, part in parts.items()}
         columns = {
             "images": image_columns(index, parts, self.source),
             "hands": hand_columns(index, parts, self.source),
@@ -107,23 +114,19 @@ class MergeJob:
                 parts[name] = file.read()
         return parts
 
-    def _rejects(self, index: pa.Table, parts: Mapping[str, pa.Table]) -> tuple[list[dict[str, Any]], list[bool]]:
-        """The rows of `rejects`, and of every picture whether it is accepted."""
-        assert all(part["id"].equals(index["id"]) for part in parts.values()), "a part is not aligned with the index"
-        told = {name: part.select([*_OUTCOME]).to_pylist() for name, part in parts.items()}
-        pose = parts["pose"].select([*_RULED]).to_pylist()
-        num_crops = parts["pose"]["crops"].combine_chunks().value_lengths().to_pylist()
-        names = index.select(["id", "split", "path"]).to_pylist()
-        rejects: list[dict[str, Any]] = []
-        is_accepted = []
-        for number, name in enumerate(names):
-            outcomes = {stage: rows[number] for stage, rows in told.items()}
-            why = _why_not(outcomes, pose[number], num_crops[number])
-            is_accepted.append(why is None)
-            if why is not None:
-                base = {"id": name["id"], "source": self.source, "split": name["split"], "source_path": name["path"]}
-                rejects.append({**base, **why})
-        return rejects, is_accepted
+    def _rejects(
+        self, index: pa.Table, parts: Mapping[str, pa.Table], places: Int64[np.ndarray, " n"]
+    ) -> list[dict[str, Any]]:
+        """The rows of `rejects`: those of the pictures at these places."""
+        outcomes = {name: part.select([*_OUTCOME]).take(places).to_pylist() for name, part in parts.items()}
+        pose = parts["pose"].select([*_RULED]).take(places).to_pylist()
+        num_crops = pc.list_value_length(parts["pose"]["crops"]).take(places).to_pylist()
+        rejects = []
+        for number, name in enumerate(index.select(["id", "split", "path"]).take(places).to_pylist()):
+            why = _why_not({stage: rows[number] for stage, rows in outcomes.items()}, pose[number], num_crops[number])
+            base = {"id": name["id"], "source": self.source, "split": name["split"], "source_path": name["path"]}
+            rejects.append({**base, **why})
+        return rejects
 
     def _marker(self, shard: Shard) -> Location:
         return self.folder / "done" / f"part-{shard.number:05d}.json"
@@ -213,28 +216,35 @@ def _lay(fresh: Location, target: Location) -> None:
         temporary.rename(target)
 
 
+def _is_accepted(parts: Mapping[str, pa.Table]) -> Bool[np.ndarray, " n"]:
+    """Whether each picture has every stage's result and a hand to learn from."""
+    pose = parts["pose"]
+    is_whole = [pc.is_in(part["status"], pa.array(["ok", "blocked"])) for part in parts.values()]
+    has_hand = pc.or_(*(pose[f"hand_{side}_found"].fill_null(False) for side in SIDES))
+    has_crop = pc.greater(pc.list_value_length(pose["crops"]).fill_null(0), 0)
+    accepted: Bool[np.ndarray, " n"] = np.logical_and.reduce([*map(np.asarray, (*is_whole, has_hand, has_crop))])
+    return accepted
+
+
 def _why_not(
     outcomes: Mapping[str, Mapping[str, Any]], pose: Mapping[str, Any], num_crops: int | None
-) -> dict[str, Any] | None:
-    """The columns of `rejects` for a picture without a result or without a hand to learn from; None: accepted."""
+) -> dict[str, Any]:
+    """The columns of `rejects` for a picture without a result or without a hand to learn from."""
     for stage, outcome in outcomes.items():
         if outcome["status"] not in ("ok", "blocked"):
             return {"stage": stage, **outcome}
-    rule = _rule_against(pose, num_crops)
-    if rule is None:
-        return None
-    return {"stage": "pose", "status": "skipped", "reason": rule[0], "message": rule[1], "attempts": 1}
+    reason, message = _rule_against(pose, num_crops)
+    return {"stage": "pose", "status": "skipped", "reason": reason, "message": message, "attempts": 1}
 
 
-def _rule_against(pose: Mapping[str, Any], num_crops: int | None) -> tuple[str, str] | None:
-    """The rule that leaves a picture out and a line on it, or None."""
+def _rule_against(pose: Mapping[str, Any], num_crops: int | None) -> tuple[str, str]:
+    """The rule that leaves a picture out, and a line on it."""
     found = [side for side in SIDES if pose[f"hand_{side}_found"]]
     if not found:
         return ("no_hand", "no hand found") if pose["persons"] else ("no_person", "neither a person nor a hand found")
-    if not num_crops:
-        failed = "; ".join(f"{side}: {', '.join(pose[f'hand_{side}_checks'])}" for side in found)
-        return "no_usable_hand", f"every hand fails its checks ({failed})"
-    return None
+    assert not num_crops, pose
+    failed = "; ".join(f"{side}: {', '.join(pose[f'hand_{side}_checks'])}" for side in found)
+    return "no_usable_hand", f"every hand fails its checks ({failed})"
 
 
 def _table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:

@@ -7,8 +7,7 @@ extend the plan: new pictures then form new shards at its end, and no old shard 
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -18,16 +17,16 @@ import pyarrow.compute as pc
 
 from h2d.config import config
 from h2d.errors import UserError
-from h2d.manifests.files import write_json, write_parquet
+from h2d.manifests.files import write_json, write_parquet, write_parquet_blocks
 from h2d.manifests.io import Location, location, open_parquet
 from h2d.pipelines.difference import Difference, difference
+from h2d.pipelines.findings import FINDINGS, Findings
 from h2d.pipelines.index import INDEX, ROWS_PER_RUN, SortedRows, digest, index_table
-from h2d.pipelines.sources.base import Finding, Record, SelectiveSource, Source
+from h2d.pipelines.sources.base import Record, SelectiveSource, Source
+from h2d.pipelines.sources.links import LEADS_OUT, REMEDY, within_bounds
 from h2d.pipelines.sources.selection import select
 
 PLAN_VERSION: Final = 2
-
-FINDINGS: Final = pa.schema([("kind", pa.string()), ("split", pa.string()), ("name", pa.string())])
 
 
 _REMEDY: Final = "--fresh to start over, or another --out"
@@ -102,14 +101,14 @@ class Listing:
     has_meshes: bool
     """... or a mesh."""
     selection: SelectionConfig
-    findings: Sequence[Finding]
+    findings: Findings
     choices: Mapping[str, Any]
     shard_size: int
 
     @property
     def num_findings(self) -> dict[str, int]:
         """Findings by kind."""
-        return dict(sorted(Counter(finding.kind for finding in self.findings).items()))
+        return dict(sorted(self.findings.counts.items()))
 
     @property
     def num_pictures(self) -> int:
@@ -131,7 +130,7 @@ class Listing:
 def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> Listing:
     """Ask the source for every picture and select; raises `UserError` when there is none."""
     description = source.describe()
-    rows, findings = SortedRows(), list[Finding]()
+    rows, findings = SortedRows(), Findings()
     waiting: list[Record] = []
     has_masks = has_meshes = False
     items = (
@@ -139,7 +138,7 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
         if isinstance(source, SelectiveSource)
         else source.records()
     )
-    for item in items:
+    for item in within_bounds(items, source):
         if isinstance(item, Record):
             waiting.append(item)
             has_masks, has_meshes = has_masks or item.mask_path is not None, has_meshes or bool(item.meshes)
@@ -147,11 +146,12 @@ def list_source(source: Source, selection: SelectionConfig, shard_size: int) -> 
                 rows.add(index_table(waiting))
                 waiting.clear()
         else:
-            findings.append(item)
+            findings.add(item)
     rows.add(index_table(waiting))
     if not rows.num_rows:
-        kinds = ", ".join(sorted({finding.kind for finding in findings})) or "none"
-        raise UserError(f"{source.root}: no picture to prepare in {description} (findings: {kinds})")
+        kinds = ", ".join(sorted(findings.counts)) or "none"
+        remedy = REMEDY if LEADS_OUT in findings.counts else ""
+        raise UserError(f"{source.root}: no picture to prepare in {description} (findings: {kinds}){remedy}")
     return Listing(
         description=description,
         rows=rows,
@@ -257,7 +257,8 @@ def _extended(work: Location, plan: Plan, source: Source, listing: Listing, new:
     for shard, members in cut(new, listing.shard_size, first=len(shards)):
         write_parquet(work / "index" / shard.file_name, members)
         shards.append(shard)
-    write_parquet(work / "findings.parquet", _findings_table(listing.findings))
+    found = listing.findings.blocks()
+    write_parquet_blocks(work / "findings.parquet", FINDINGS, found, rows_per_group=ROWS_PER_RUN)
     plan = replace(
         plan,
         description=listing.description,
@@ -275,11 +276,6 @@ def _sorted_index(work: Location, plan: Plan) -> Iterator[pa.Table]:
     for shard in plan.shards:
         rows.add(read_index_table(work, shard))
     return rows.blocks()
-
-
-def _findings_table(findings: Sequence[Finding]) -> pa.Table:
-    ordered = sorted(findings, key=lambda finding: (finding.kind, finding.split, finding.name))
-    return pa.table({name: [getattr(finding, name) for finding in ordered] for name in FINDINGS.names}, schema=FINDINGS)
 
 
 def _write_plan(work: Location, plan: Plan) -> None:

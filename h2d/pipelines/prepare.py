@@ -169,7 +169,7 @@ def _refuse_absent_masks(stages: Sequence[Stage], listing: Listing) -> None:
     """Raise `UserError` when masks or meshes are to be read and no picture has any."""
     annotator = next((stage.annotator for stage in stages if stage.name == "mask"), None)
     if annotator == "given" and not listing.has_masks:
-        tried = "; ".join(f.name for f in listing.findings if f.kind in ("folder_without_masks", "missing_mask"))
+        tried = "; ".join(listing.findings.names("folder_without_masks", "missing_mask"))
         raise UserError(
             f"--mask given: {listing.description} has no masks{f' ({tried})' if tried else ''}: choose --mask sam, "
             "--mask grabcut, or --mask mano where the dataset has mano_fits/meshes"

@@ -6,15 +6,16 @@ A picture that cannot be worked on becomes a row that says why; the shard goes o
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
 
 from h2d.manifests.io import Location, open_parquet
 from h2d.pipelines.attempts import Attempts, Care, Item, OnBegin
 from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, set_aside, write_part
-from h2d.pipelines.plan import Shard, read_index
+from h2d.pipelines.plan import Shard
 from h2d.pipelines.stages.base import Row, Stage
 from h2d.pose.points import missing_points
 
@@ -108,7 +109,7 @@ class StageJob:
         items = (
             (Item(place=place, row=row, attempts_before=before["attempts"] if before else 0), before)
             for place, (row, before) in enumerate(
-                zip(joined_rows(self.work, shard, self.inputs), earlier, strict=False)
+                zip(joined_rows(self.work, shard, self.stage, self.inputs), earlier, strict=False)
             )
         )
         results: list[dict[str, Any]] = []
@@ -140,20 +141,23 @@ class StageJob:
         return next((name for name in self.inputs if row[name]["status"] != "ok"), None)
 
 
-def joined_rows(work: Location, shard: Shard, inputs: Mapping[str, str]) -> Iterator[Row]:
+def joined_rows(work: Location, shard: Shard, stage: Stage, inputs: Mapping[str, str]) -> Iterator[Row]:
     """The shard's index rows, each with the columns of the stages that are read; a few rows in memory at a time."""
-    streams = {name: _stream(part_folder(work, name, mark) / shard.file_name) for name, mark in inputs.items()}
-    for record in read_index(work, shard):
+    streams = {
+        name: _stream(part_folder(work, name, mark) / shard.file_name, ["id", "status", *stage.reads[name]])
+        for name, mark in inputs.items()
+    }
+    for record in _stream(work / "index" / shard.file_name, ["id", *stage.index_columns]):
         row = {**record, **{name: next(stream) for name, stream in streams.items()}}
         assert all(row[name]["id"] == row["id"] for name in streams), "a part is not aligned with the index"
         yield row
 
 
-def _stream(part: Location) -> Iterator[dict[str, Any]]:
+def _stream(part: Location, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     with open_parquet(part) as file:
-        for batch in file.iter_batches(batch_size=64):
-            columns = [_values(column) for column in batch.columns]
-            for values in zip(*columns, strict=True):
+        for batch in file.iter_batches(batch_size=64, columns=columns):
+            cells = [_values(column) for column in batch.columns]
+            for values in zip(*cells, strict=True):
                 yield dict(zip(batch.schema.names, values, strict=True))
 
 
@@ -161,6 +165,13 @@ def _values(column: pa.Array) -> list[Any]:
     """A column's cells; points as rows of one array, which a Python number each would cost more than all the rest."""
     if pa.types.is_fixed_size_list(column.type) and not column.null_count:
         return list(column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size))
+    if pa.types.is_struct(column.type) and not column.null_count:
+        names = [field.name for field in column.type]
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*map(_values, column.flatten()), strict=True)]
+    if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
+        inner = iter(_values(column.flatten()))
+        lengths = column.value_lengths().to_pylist()
+        return [None if length is None else list(islice(inner, length)) for length in lengths]
     cells: list[Any] = column.to_pylist()
     return cells
 
@@ -196,13 +207,14 @@ def _tally(results: Sequence[Mapping[str, Any]]) -> Tally:
 
 
 def _table(results: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([_cell(row, field) for row in results], field.type) for field in schema]
+    columns = [_column([row.get(field.name) for row in results], field) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _cell(row: Mapping[str, Any], field: pa.Field) -> Any:
-    """A failed row's cell: null, or NaN points where the column cannot be null."""
-    value = row.get(field.name)
-    if value is None and not field.nullable:
-        return missing_points(field.type.list_size // 3).ravel()
-    return value
+def _column(values: Sequence[Any], field: pa.Field) -> pa.Array:
+    """Cells as a column; a failed row's is null, or NaN points where the column cannot be null."""
+    if field.nullable or not pa.types.is_fixed_size_list(field.type):
+        return pa.array(values, field.type)
+    missing = missing_points(field.type.list_size // 3).ravel()
+    numbers = np.concatenate([missing, *(missing if value is None else value for value in values)], dtype=np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(numbers[len(missing) :]), type=field.type)

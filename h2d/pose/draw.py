@@ -44,6 +44,8 @@ HUMANSD_LIMBS: Final = (
 )  # fmt: skip
 """Of COCO's 17; the shoulders hang on the ears."""
 
+LEAST_CANVAS_PX: Final = 512
+"""The long side of a canvas on which strokes of the published widths leave fingers apart."""
 _JOINT_RADIUS: Final = 4
 _STICK_HALF_WIDTH: Final = 4
 _HAND_JOINT: Final[Colour] = (0, 0, 255)
@@ -75,6 +77,19 @@ def draw_skeleton(
 ) -> Picture:
     """Draw one person on black, RGB. `humansd` knows neither hands nor face."""
     return _draw(points[None], size_hw, style, hands=hands, face=face)
+
+
+def control_picture(pose: Pose, *, style: Style = "v1.1") -> Picture:
+    """The skeleton as a ControlNet of the canvas's size is shown it, RGB.
+
+    From 512 px on, strokes have the widths of `draw_pose`, which were made for that. On a smaller canvas they would
+    cover the fingers: there the skeleton is drawn at a multiple of the size, and shrunk.
+    """
+    factor = math.ceil(LEAST_CANVAS_PX / max(pose.width, pose.height))
+    if factor <= 1:
+        return draw_pose(pose, style=style)
+    large = draw_pose(pose.resized(pose.width * factor, pose.height * factor), style=style)
+    return np.asarray(cv2.resize(large, (pose.width, pose.height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def hand_colours() -> list[Colour]:

@@ -23,7 +23,7 @@ from h2d.models.hand_generator import widen_conv_in
 from h2d.models.outpainter import canvas_of, kept_cells
 from h2d.train.batches import to_picture
 from h2d.train.outpaint import OutpaintExamples, OutpaintOptions
-from h2d.train.parts import TINY, base_folder, decode_latents, latents_of, sample_ddim, save_base
+from h2d.train.parts import TINY, base_folder, decode_latents, drawn_latents, posterior_of, sample_ddim, save_base
 from h2d.train.stage import Batch, Example, Losses, Networks, Row
 
 
@@ -120,18 +120,30 @@ class BaseStage:
     def _trains_text(self) -> bool:
         return self._options.train_text and self._options.in_channels == 4
 
+    def check_cache(self) -> None:
+        """Nothing is refused: colours are left alone."""
+
     def encode(self, networks: Networks, example: Batch) -> dict[str, Tensor]:
-        """Latents of pictures and canvases instead of pixels, for the cache."""
+        """The posteriors of pictures and canvases instead of pixels, for the cache."""
         vae = networks.frozen["vae"]
-        latents = {"latents": latents_of(vae, example["image"])}
+        encoded = {"posterior": posterior_of(vae, example["image"])}
         if self._options.in_channels == 9:
-            latents["canvas_latents"] = latents_of(vae, canvas_of(example["image"], example["mask"]))
-            latents["empty_latents"] = latents_of(vae, torch.zeros_like(example["image"]))
-        return latents
+            encoded["canvas_posterior"] = posterior_of(vae, canvas_of(example["image"], example["mask"]))
+            encoded["empty_posterior"] = posterior_of(vae, torch.zeros_like(example["image"]))
+        return encoded
+
+    def _latents(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
+        """A sample of each posterior: `latents`, `canvas_latents`, `empty_latents`."""
+        known = batch.tensors if "posterior" in batch.tensors else self.encode(networks, batch)
+        return {
+            name.replace("posterior", "latents"): drawn_latents(value, batch["posterior_noise"])
+            for name, value in known.items()
+            if name.endswith("posterior")
+        }
 
     def loss(self, networks: Networks, batch: Batch) -> Losses:
         """L_LDM."""
-        known = {**self.encode(networks, batch), **batch.tensors} if "image" in batch.tensors else batch.tensors
+        known = self._latents(networks, batch)
         noisy = add_noise(networks.scheduler, known["latents"], batch["noise"], batch["timesteps"])
         predicted = self._predict(networks, batch, known, noisy, batch["timesteps"])
         wanted = target(networks.scheduler, known["latents"], batch["noise"], batch["timesteps"])
@@ -145,7 +157,7 @@ class BaseStage:
 
     def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """What is generated from the words, beside the picture that they are of."""
-        known = {**self.encode(networks, batch), **batch.tensors}
+        known = self._latents(networks, batch)
         latents = sample_ddim(
             networks.scheduler,
             batch["noise"],

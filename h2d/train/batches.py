@@ -8,7 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from torch import Tensor
 
 from h2d.images import decode_rgb, resize
@@ -51,9 +51,23 @@ def shift_colours(
     return np.asarray(cv2.LUT(picture, table[None]), np.uint8)
 
 
-def to_model_range(picture: UInt8[np.ndarray, "h w 3"]) -> Float32[Tensor, "3 h w"]:
-    """RGB uint8 HWC to float CHW in [-1, 1]."""
-    return torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - np.float32(1))
+def planes(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
+    """A picture as an example holds it: RGB bytes, CHW. A batch of floats would be four times as much to copy."""
+    separate = np.empty((3, *picture.shape[:2]), np.uint8)
+    cv2.split(picture, list(separate))
+    return torch.from_numpy(separate)
+
+
+def mask_plane(mask: Bool[np.ndarray, "h w"]) -> UInt8[Tensor, "1 h w"]:
+    """A mask as an example holds it: 0 or 255."""
+    return torch.from_numpy(mask[None].view(np.uint8) * np.uint8(255))
+
+
+def as_floats(name: str, tensor: Tensor) -> Tensor:
+    """The bytes of an example as the losses take them: `image` in [-1, 1], all others in [0, 1]; floats stay."""
+    if tensor.dtype != torch.uint8:
+        return tensor
+    return tensor.float() / 127.5 - 1 if name == "image" else tensor.float() / 255
 
 
 def to_picture(image: Float32[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -1,6 +1,7 @@
-"""Rows made into examples once and kept in memory, latents instead of pixels: for small sets on small machines.
+"""Rows made into examples once and kept in memory, latents instead of pixels: for small sets.
 
-What differs from one epoch to the next (noise, what is dropped) is still drawn for every sample.
+What differs from one epoch to the next (noise, a sample of the posterior, what is dropped) is still drawn for every
+sample; colours cannot be shifted. A row of 512 pixels takes 0.4 MB, and every process keeps all rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 
 from h2d.errors import UserError
+from h2d.machine import free_memory
 from h2d.train.loading import bad_sample, positions_of
 from h2d.train.rows import Rows
-from h2d.train.stage import Batch, Example
+from h2d.train.stage import Batch, Example, Networks
 
 _AT_ONCE: Final = 32
-_BYTES: Final = frozenset({"mask", "skeleton"})
-"""Values of 0..1 that had 256 levels or fewer: kept as bytes."""
+_MOST: Final = 0.8
+"""Of the memory that is free. Our choice."""
 
 
 @runtime_checkable
@@ -31,6 +33,24 @@ class DividedExamples(Protocol):
         """The example with its noise and its drops."""
 
 
+@runtime_checkable
+class CachedStage(Protocol):
+    """A stage that sees pictures through an autoencoder alone."""
+
+    def check_cache(self) -> None:
+        """Raise `UserError` where options let a picture differ from one epoch to the next."""
+
+    def encode(self, networks: Networks, example: Batch) -> Mapping[str, Tensor]:
+        """What the loss takes in place of pixels, by the names under which it looks for it in the batch."""
+
+
+def check_cache(stage: Any) -> None:
+    """Raise `UserError` where rows cannot be kept as latents."""
+    if not isinstance(stage, CachedStage):
+        raise UserError("speed.cache_latents: this stage learns from pixels: set speed.cache_latents=false")
+    stage.check_cache()
+
+
 Encode = Callable[[Batch], Mapping[str, Tensor]]
 """What stands for `image` and whatever else is computed of pixels."""
 
@@ -39,8 +59,7 @@ class Cache:
     """Every row's fixed part by its index in the table's order."""
 
     def __init__(self, rows: Rows, examples: Any, encode: Encode) -> None:
-        if not isinstance(examples, DividedExamples):
-            raise UserError("speed.cache_latents: this stage learns from pixels: set speed.cache_latents=false")
+        assert isinstance(examples, DividedExamples), examples
         self._examples = examples
         self._rows = rows
         self._stored: dict[str, Tensor] = {}
@@ -66,16 +85,23 @@ class Cache:
         with torch.no_grad():
             tensors |= encode(Batch(tensors=tensors, ids=tuple(self._ids[indices.start :])))
         del tensors["image"]
+        if not self._stored:
+            _check_memory(len(self._rows), sum(values[0].nbytes for values in tensors.values()))
         for name, values in tensors.items():
-            kept = (values * 255).round().to(torch.uint8) if name in _BYTES else values.cpu()
             if name not in self._stored:
-                self._stored[name] = torch.empty((len(self._rows), *kept.shape[1:]), dtype=kept.dtype)
-            self._stored[name][indices.start : indices.stop] = kept
+                self._stored[name] = torch.empty((len(self._rows), *values.shape[1:]), dtype=values.dtype)
+            self._stored[name][indices.start : indices.stop] = values
 
     def _example(self, position: int, seed: int) -> Example:
         index = self._rows.index(position)
-        example = {
-            name: values[index].float() / 255 if name in _BYTES else values[index]
-            for name, values in self._stored.items()
-        }
+        example = {name: values[index] for name, values in self._stored.items()}
         return self._examples.varied(example, positions_of(seed, position), training=True)
+
+
+def _check_memory(num_rows: int, row_bytes: int) -> None:
+    wanted, free = num_rows * row_bytes, free_memory()
+    if wanted > _MOST * free:
+        raise UserError(
+            f"speed.cache_latents: {num_rows} rows take {wanted / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are "
+            "free: set speed.cache_latents=false"
+        )

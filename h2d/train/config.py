@@ -53,8 +53,8 @@ class SpeedConfig:
     channels_last: bool = False
     loader_workers: int = 2
     cache_latents: bool = False
-    """Encode every row once before the first step, in the trainer's memory: no augmentation, and the mean of the
-    autoencoder's posterior instead of a sample. Not the paper's training; for small sets on small machines."""
+    """Encode every row once before the first step, and keep the posteriors in the trainer's memory. Refused where
+    colours are shifted (as the paper does for hands) or crops mirrored; for small sets that are seen many times."""
 
     def __post_init__(self) -> None:
         if self.cache_latents and self.loader_workers:

@@ -19,21 +19,21 @@ from torch import Tensor, nn
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.manifests.masks import DEFAULT_DILATION, read_mask
-from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import check_parts, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import write_facts
 from h2d.models.conditioning import SIGMA_PX, WristRule, flip_hands, hand_condition
 from h2d.models.diffusion import add_noise, mask_loss, noise_loss, target
 from h2d.models.hand_generator import HandGenerator, build_hand_generator
 from h2d.models.mask_head import Reading
-from h2d.train.batches import LATENT_SCALE, decode_square, draw_noise, shift_colours, to_model_range, to_picture
+from h2d.train.batches import LATENT_SCALE, decode_square, draw_noise, mask_plane, planes, shift_colours, to_picture
 from h2d.train.parts import (
     base_folder,
     caption_tokens,
     decode_latents,
-    encode_latents,
+    drawn_latents,
     encode_text,
     grey_picture,
-    latents_of,
+    posterior_of,
     sample_ddim,
     shrink_mask,
 )
@@ -56,6 +56,8 @@ class HandOptions:
     mask_drop: float = 0.5
     """How often a sample is shown no mask."""
     caption_dropout: float = 0.1
+    augment: bool = True
+    """Shift each of R, G and B, brightness and contrast, at random."""
     flip: float = 0.0
     """How often a crop is mirrored; its hands swap sides."""
     sigma_px: float = SIGMA_PX
@@ -78,14 +80,14 @@ class HandExamples:
     def fixed(self, row: Row, colours: np.random.Generator | None) -> Example:
         """What stays the same of a row; colours shifted if a generator is given."""
         picture = decode_square(row["image"], self.size_px)
-        if colours is not None:
+        if colours is not None and self.options.augment:
             picture = shift_colours(picture, colours)
         mask = shrink_mask(read_mask(row["mask"], dilation=self.options.dilation_px), self.size_px)
         hands = np.stack([row["keypoints_left"], row["keypoints_right"]]).astype(np.float32)
         hands[..., :2] *= self.size_px / CROP_PX
         return {
-            "image": to_model_range(picture),
-            "mask": torch.from_numpy(mask[None].astype(np.float32)),
+            "image": planes(picture),
+            "mask": mask_plane(mask),
             "hands": torch.from_numpy(hands),
             "tokens": caption_tokens(self.tokenizer, row["caption"]),
         }
@@ -131,7 +133,7 @@ class HandStage:
 
     def check(self) -> None:
         """Find the base."""
-        check_base(self._base)
+        check_parts(self._base)
 
     def examples(self) -> HandExamples:
         """With CLIP's tokenizer."""
@@ -153,17 +155,21 @@ class HandStage:
             scheduler=load_scheduler(self._base),
         )
 
-    def encode(self, networks: Networks, example: Batch) -> dict[str, Tensor]:
-        """Latents of the crops instead of pixels, for the cache; mirrored crops have other ones, and are refused."""
+    def check_cache(self) -> None:
+        """Raise `UserError` where a crop has other latents from one epoch to the next."""
         if self._options.flip:
             raise UserError("speed.cache_latents: a mirrored crop has other latents: set options.flip=0")
-        return {"latents": latents_of(networks.frozen["vae"], example["image"])}
+        if self._options.augment:
+            raise UserError("speed.cache_latents: shifted colours have other latents: set options.augment=false")
+
+    def encode(self, networks: Networks, example: Batch) -> dict[str, Tensor]:
+        """The posteriors of the crops instead of pixels, for the cache."""
+        return {"posterior": posterior_of(networks.frozen["vae"], example["image"])}
 
     def loss(self, networks: Networks, batch: Batch) -> Losses:
         """L_LDM + 0.5 L_mask."""
-        latents = batch.tensors.get("latents")
-        if latents is None:
-            latents = encode_latents(networks.frozen["vae"], batch["image"], batch["posterior_noise"])
+        known = batch.tensors if "posterior" in batch.tensors else self.encode(networks, batch)
+        latents = drawn_latents(known["posterior"], batch["posterior_noise"])
         noisy = add_noise(networks.scheduler, latents, batch["noise"], batch["timesteps"])
         text = encode_text(networks.frozen["text_encoder"], batch["tokens"])
         predicted, mask = networks.trained["generator"](noisy, batch["timesteps"], text, self.condition(batch))

@@ -13,6 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from h2d.images import DecodeError
+from h2d.machine import keep_freed_memory
+from h2d.train.batches import as_floats
 from h2d.train.rows import Rows
 from h2d.train.stage import Batch, Example, Examples
 
@@ -56,7 +58,7 @@ def step_batches(
         batch_sampler=plan,
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
         pin_memory=pin,
         # Else the loader would draw its workers' seed from the global generator.
         generator=torch.Generator().manual_seed(seed),
@@ -77,8 +79,8 @@ def fixed_batch(rows: Rows, examples: Examples, indices: Sequence[int], *, seed:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on a device."""
-    tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.tensors.items()}
+    """The batch with its tensors on a device, where bytes become floats."""
+    tensors = {name: as_floats(name, tensor.to(device, non_blocking=True)) for name, tensor in batch.tensors.items()}
     return Batch(tensors=tensors, ids=batch.ids)
 
 
@@ -115,8 +117,9 @@ def _collate(made: list[tuple[str, Example]]) -> tuple[dict[str, torch.Tensor], 
     return tensors, [name for name, _ in made]
 
 
-def _one_thread(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     import cv2
 
+    keep_freed_memory()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

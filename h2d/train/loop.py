@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from h2d.config import as_plain
 from h2d.images import encode_png
 from h2d.manifests.files import write_bytes, write_json
-from h2d.train.cache import Cache
+from h2d.train.cache import Cache, CachedStage
 from h2d.train.checkpoints import load_optimizer, load_weights, save_checkpoint
 from h2d.train.config import TrainConfig
 from h2d.train.loading import on_device, step_batches
@@ -147,10 +147,12 @@ class _Run:
         )
 
     def _cache(self) -> Cache:
-        encode = getattr(self._stage, "encode", None)
+        stage = self._stage
+        assert isinstance(stage, CachedStage), stage
 
         def encoded(batch: Batch) -> Mapping[str, Tensor]:
-            return encode(self._networks, on_device(batch, self._device)) if encode else {}
+            known = stage.encode(self._networks, on_device(batch, self._device))
+            return {name: values.cpu() for name, values in known.items()}
 
         with self._accelerator.autocast():
             return Cache(self._plan.division.training, self._examples, encoded)

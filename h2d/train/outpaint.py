@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
 from h2d.config import config
@@ -20,21 +19,39 @@ from h2d.errors import UserError
 from h2d.images import decode_rgb, resize
 from h2d.manifests.masks import DEFAULT_DILATION, dilate
 from h2d.manifests.rle import decode_rle
-from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import (
+    check_base,
+    check_parts,
+    load_scheduler,
+    load_text_encoder,
+    load_tokenizer,
+    load_unet,
+    load_vae,
+)
 from h2d.models.checkpoint import write_facts
 from h2d.models.diffusion import LossNorm, add_noise, blend, outside_loss, target
-from h2d.models.outpainter import Fill, Outpainter, canvas_of, kept_cells, load_controlnet
-from h2d.pose.draw import Style, draw_skeleton
-from h2d.pose.points import moved, present
-from h2d.train.batches import draw_noise, shift_colours, to_model_range, to_picture
+from h2d.models.outpainter import (
+    Fill,
+    Outpainter,
+    canvas_of,
+    copy_controlnet,
+    kept_cells,
+    load_controlnet,
+    with_mask_channel,
+)
+from h2d.pose.draw import Style, control_picture
+from h2d.pose.points import moved
+from h2d.pose.pose import Pose
+from h2d.pose.squares import square_around
+from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, to_picture
 from h2d.train.parts import (
     TINY,
     base_folder,
     caption_tokens,
     decode_latents,
-    encode_latents,
+    drawn_latents,
     encode_text,
-    latents_of,
+    posterior_of,
     sample_ddim,
     shrink_mask,
 )
@@ -50,11 +67,16 @@ class OutpaintOptions:
     base: str = "sd-1.5-inpainting"
     """A checkpoint whose U-Net stays as it is, by name or path; `tiny` for the miniature."""
     controlnet: str = "control-openpose-1.1"
+    """A ControlNet by name or path; `copy:` and a text-to-image base makes a new one of its U-Net."""
+    hint_channels: tuple[int, ...] = (16, 32, 96, 256)
+    """Of a new ControlNet: the widths at which the skeleton is shrunk. ControlNet's own."""
     control_mask: bool = False
     """Show the ControlNet the mask beside the skeleton."""
     in_channels: int = 9
     """Of the base's U-Net: 9 for an inpainting model, or 4."""
     caption_dropout: float = 0.1
+    augment: bool = False
+    """Shift colours as for the hand generator; the paper says so of that one alone."""
     canvas_fill: Fill = "grey"
     loss_norm: LossNorm = "masked_mean"
     skeleton: Style = "v1.1"
@@ -87,16 +109,17 @@ class OutpaintExamples:
         left, top, side = square_around(row["body"], (picture.shape[0], picture.shape[1]))
         window = slice(top, top + side), slice(left, left + side)
         square = resize(np.ascontiguousarray(picture[window]), (self.size_px, self.size_px))
-        if colours is not None:
+        if colours is not None and self.options.augment:
             square = shift_colours(square, colours)
         mask = dilate(_hands_mask(row)[window], self.options.dilation_px)
         points = moved(row["body"], scale=self.size_px / side, shift=(-left, -top))
-        skeleton = draw_skeleton(points, (self.size_px, self.size_px), style=self.options.skeleton)
+        pose = Pose(people=points[None], width=self.size_px, height=self.size_px)
+        skeleton = control_picture(pose, style=self.options.skeleton)
         kept = shrink_mask(mask, self.size_px) & (self.options.keep == "hands")
         return {
-            "image": to_model_range(square),
-            "mask": torch.from_numpy(kept[None].astype(np.float32)),
-            "skeleton": torch.from_numpy(skeleton.transpose(2, 0, 1).astype(np.float32) / np.float32(255)),
+            "image": planes(square),
+            "mask": mask_plane(kept),
+            "skeleton": planes(skeleton),
             "tokens": caption_tokens(self.tokenizer, row["caption"]),
         }
 
@@ -125,6 +148,12 @@ class OutpaintStage:
     def _base(self) -> Path:
         return base_folder(self._options.base, in_channels=self._options.in_channels)
 
+    @property
+    def _copied(self) -> str | None:
+        """The base that a new ControlNet is made of."""
+        kind, _, base = self._options.controlnet.partition(":")
+        return base if kind == "copy" else None
+
     @cached_property
     def _controlnet(self) -> Path:
         folder = base_folder(self._options.controlnet, in_channels=self._options.in_channels)
@@ -142,22 +171,27 @@ class OutpaintStage:
 
     def check(self) -> None:
         """Find the base and the ControlNet."""
-        check_base(self._base)
-        check_base(self._controlnet)
+        check_parts(self._base)
+        check_base(base_folder(self._copied, in_channels=4) if self._copied else self._controlnet)
 
     def examples(self) -> OutpaintExamples:
         """With CLIP's tokenizer."""
         return OutpaintExamples(options=self._options, size_px=self._size_px, tokenizer=load_tokenizer(self._base))
 
     def build(self, *, seed: int) -> Networks:
-        """The ControlNet, and the frozen base; nothing is drawn."""
+        """The ControlNet, and the frozen base; only a new ControlNet's first layers are drawn."""
         unet = load_unet(self._base)
         if unet.config["in_channels"] != self._options.in_channels:
             raise UserError(
                 f"{self._base}: its U-Net takes {unet.config['in_channels']} channels, "
                 f"not in_channels = {self._options.in_channels}: set options.in_channels"
             )
-        controlnet = load_controlnet(self._controlnet, control_mask=self._options.control_mask)
+        if self._copied:
+            base = load_unet(base_folder(self._copied, in_channels=4))
+            controlnet = copy_controlnet(base, hint_channels=self._options.hint_channels, seed=seed)
+            controlnet = with_mask_channel(controlnet) if self._options.control_mask else controlnet
+        else:
+            controlnet = load_controlnet(self._controlnet, control_mask=self._options.control_mask)
         frozen = {"unet": unet, "vae": load_vae(self._base), "text_encoder": load_text_encoder(self._base)}
         return Networks(
             trained=nn.ModuleDict({"outpainter": Outpainter(controlnet)}),
@@ -165,20 +199,24 @@ class OutpaintStage:
             scheduler=load_scheduler(self._base),
         )
 
+    def check_cache(self) -> None:
+        """Raise `UserError` where a picture has other latents from one epoch to the next."""
+        if self._options.augment:
+            raise UserError("speed.cache_latents: shifted colours have other latents: set options.augment=false")
+
     def encode(self, networks: Networks, example: Batch) -> dict[str, Tensor]:
-        """Latents of pictures and canvases instead of pixels, for the cache."""
+        """The posteriors of pictures and canvases instead of pixels, for the cache."""
         canvas = canvas_of(example["image"], example["mask"], fill=self._options.canvas_fill)
         vae = networks.frozen["vae"]
-        return {"latents": latents_of(vae, example["image"]), "canvas_latents": latents_of(vae, canvas)}
+        return {"posterior": posterior_of(vae, example["image"]), "canvas_posterior": posterior_of(vae, canvas)}
 
     def loss(self, networks: Networks, batch: Batch) -> Losses:
         """The square error outside the mask, of latents blended as in equation (11)."""
-        vae, scheduler, steps = networks.frozen["vae"], networks.scheduler, batch["timesteps"]
-        if "latents" in batch.tensors:
-            latents, canvas = batch["latents"], batch["canvas_latents"]
-        else:
-            latents = encode_latents(vae, batch["image"], batch["posterior_noise"])
-            canvas = self._canvas_latents(networks, batch)
+        scheduler, steps = networks.scheduler, batch["timesteps"]
+        known = batch.tensors if "posterior" in batch.tensors else self.encode(networks, batch)
+        latents, canvas = (
+            drawn_latents(known[name], batch["posterior_noise"]) for name in ("posterior", "canvas_posterior")
+        )
         kept = kept_cells(batch["mask"])
         noisy = blend(
             kept,
@@ -197,7 +235,8 @@ class OutpaintStage:
 
     def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """Skeleton, canvas, generated person, target. The canvas is not blended in: the sampler's work."""
-        canvas = self._canvas_latents(networks, batch)
+        known = self.encode(networks, batch)
+        canvas = drawn_latents(known["canvas_posterior"], batch["posterior_noise"])
         latents = sample_ddim(
             networks.scheduler,
             batch["noise"],
@@ -218,27 +257,12 @@ class OutpaintStage:
         networks.scheduler.save_pretrained(folder / "scheduler")
         write_facts(folder, {"stage": "outpaint", "base": str(self._base), **facts})
 
-    def _canvas_latents(self, networks: Networks, batch: Batch) -> Tensor:
-        canvas = canvas_of(batch["image"], batch["mask"], fill=self._options.canvas_fill)
-        return encode_latents(networks.frozen["vae"], canvas, batch["posterior_noise"])
-
     def _predict(self, networks: Networks, batch: Batch, canvas: Tensor, noisy: Tensor, steps: Tensor) -> Tensor:
         text = encode_text(networks.frozen["text_encoder"], batch["tokens"])
         noise: Tensor = networks.trained["outpainter"](
             networks.frozen["unet"], noisy, steps, text, batch["skeleton"], batch["mask"], canvas
         )
         return noise
-
-
-def square_around(points: Float32[np.ndarray, "133 3"], size_hw: tuple[int, int]) -> tuple[int, int, int]:
-    """(left, top, side) of the picture's largest square, as near to the person's middle as fits."""
-    height, width = size_hw
-    side = min(height, width)
-    there = points[present(points), :2]
-    middle = (there.min(axis=0) + there.max(axis=0)) / 2 if len(there) else np.array([width / 2, height / 2])
-    left = int(np.clip(round(float(middle[0]) - side / 2), 0, width - side))
-    top = int(np.clip(round(float(middle[1]) - side / 2), 0, height - side))
-    return left, top, side
 
 
 def _hands_mask(row: Row) -> Bool[np.ndarray, "h w"]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from h2d.models.tiny import write_tiny
 from h2d.models.weights import locate, models_folder
 from h2d.train.batches import to_picture
+from h2d.train.checkpoints import newest
 from h2d.train.stage import Networks
 
 TINY: Final = "tiny"
@@ -27,9 +28,15 @@ NUM_PREVIEW_STEPS: Final = 20
 
 
 def base_folder(base: str, *, in_channels: int) -> Path:
-    """Where the checkpoint of a name or a path is; raises `UserError` when it is not on this machine."""
+    """Where the checkpoint of a name or a path is; raises `UserError` when it is not on this machine.
+
+    A run's own folder stands for the model of its last checkpoint.
+    """
     if base == TINY:
         return _tiny_folder(in_channels)
+    last = newest(Path(base))
+    if last is not None:
+        return last / "model"
     if Path(base).exists() or os.sep in base:
         return Path(base)
     return locate(base)
@@ -59,20 +66,18 @@ def encode_text(text_encoder: Any, tokens: Int[Tensor, "b t"]) -> Float[Tensor, 
 
 
 @torch.no_grad()
-def encode_latents(
-    vae: Any, pictures: Float[Tensor, "b 3 h w"], posterior_noise: Float[Tensor, "b 4 l k"]
-) -> Float[Tensor, "b 4 l k"]:
-    """A scaled sample of the VAE's posterior."""
+def posterior_of(vae: Any, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 4 l k"]:
+    """Mean and standard deviation of the autoencoder's posterior, scaled: all that is to be kept of a picture."""
     posterior = vae.encode(pictures.to(vae.dtype)).latent_dist
-    latents: Tensor = (posterior.mean + posterior.std * posterior_noise).float() * vae.config.scaling_factor
-    return latents
+    scaled: Tensor = torch.stack((posterior.mean, posterior.std), dim=1).float() * vae.config.scaling_factor
+    return scaled
 
 
-@torch.no_grad()
-def latents_of(vae: Any, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 l k"]:
-    """The scaled mean of the VAE's posterior: what is kept where latents are computed once."""
-    mean: Tensor = vae.encode(pictures.to(vae.dtype)).latent_dist.mean.float() * vae.config.scaling_factor
-    return mean
+def drawn_latents(
+    posterior: Float[Tensor, "b 2 4 l k"], posterior_noise: Float[Tensor, "b 4 l k"]
+) -> Float[Tensor, "b 4 l k"]:
+    """A sample of it."""
+    return posterior[:, 0] + posterior[:, 1] * posterior_noise
 
 
 def save_base(folder: Path, parts: Mapping[str, Any]) -> None:

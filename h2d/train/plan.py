@@ -11,6 +11,7 @@ from h2d.errors import UserError
 from h2d.manifests.store import Manifest
 from h2d.registry import resolve
 from h2d.train import STAGES
+from h2d.train.cache import check_cache
 from h2d.train.checkpoints import load_state, newest
 from h2d.train.config import UNTOUCHED, TrainConfig
 from h2d.train.optimizer import check_optimizer
@@ -37,6 +38,8 @@ def plan(config: TrainConfig, *, fresh: bool = False) -> Plan:
     stage: TrainingStage = stage_class(options, size_px=config.size_px)
     check_optimizer(config.optimizer)
     _check_trackers(config)
+    if config.speed.cache_latents:
+        check_cache(stage)
     stage.check()
     division = divide(
         [Manifest(root) for root in config.data.manifests],

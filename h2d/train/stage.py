@@ -21,7 +21,8 @@ Row = Mapping[str, Any]
 boxes as (4,), all else as plain values (a mask is `{"size": ..., "counts": ...}`)."""
 
 Example = dict[str, Tensor]
-"""One sample without the batch axis; the loop stacks them key by key. Every example has the same keys and shapes."""
+"""One sample without the batch axis; the loop stacks them key by key. Every example has the same keys and shapes. Bytes
+become floats on the device: `image` in [-1, 1], all others in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,8 +72,8 @@ class Examples(Protocol):
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
         """Decode, augment, draw. Without `training`, augmentation and drops are left out, timestep and noise are not.
 
-        Images are Float[3, h, w] in [-1, 1]. `h2d.train.batches` has the parts: `decode_square`, `shift_colours`,
-        `draw_noise`. Raises `DecodeError` or `ValueError` on a row that cannot be used: the run stops and names it.
+        `h2d.train.batches` has the parts: `decode_square`, `shift_colours`, `planes`, `mask_plane`, `draw_noise`.
+        Raises `DecodeError` or `ValueError` on a row that cannot be used: the run stops and names it.
         """
 
 

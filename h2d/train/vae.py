@@ -22,7 +22,7 @@ from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_
 from h2d.models.checkpoint import write_facts
 from h2d.pose.layouts import HANDS
 from h2d.pose.points import extent_xywh, present
-from h2d.train.batches import draw_noise, to_model_range, to_picture
+from h2d.train.batches import draw_noise, planes, to_picture
 from h2d.train.parts import TINY, base_folder, save_base
 from h2d.train.stage import Batch, Example, Losses, Networks, Row
 
@@ -71,7 +71,7 @@ class VaeExamples:
         window = np.ascontiguousarray(picture[top : top + side, left : left + side])
         if training and mirrored < 0.5:
             window = np.ascontiguousarray(window[:, ::-1])
-        return {"image": to_model_range(resize(window, (self.size_px, self.size_px))), **noise}
+        return {"image": planes(resize(window, (self.size_px, self.size_px))), **noise}
 
 
 class VaeStage:

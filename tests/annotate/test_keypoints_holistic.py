@@ -106,7 +106,7 @@ def test_a_missing_package_is_one_line_with_the_remedy(monkeypatch):
 
 
 def test_a_version_without_holistic_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(installed, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(installed, "mediapipe_folder", lambda: tmp_path)
     with pytest.raises(UserError, match=r"mediapipe 0\.10\.21 has no Holistic.*pip install"):
         installed.mediapipe_version.__wrapped__()
     (tmp_path / "python/solutions").mkdir(parents=True)

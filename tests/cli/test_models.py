@@ -90,3 +90,26 @@ def test_an_unknown_name_is_a_users_mistake(command):
     result = CliRunner().invoke(app, [command, "sam-vit-x"])
     assert isinstance(result.exception, UserError)
     assert "choose one of sam-vit-h" in str(result.exception)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_list_says_which_method_lacks_what():
+    shown = " ".join(CliRunner().invoke(app, ["list"]).stdout.split())
+    assert "h2d sample --method humansd: lacks sd-2.1-base, humansd" in shown
+    assert "humansd: fetch humansd-v1.ckpt from the Google Drive folder" in shown
+    rows = {row["name"]: row for row in json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout)}
+    assert rows["control-openpose-1.1"]["methods"] == ["controlnet", "handrefiner"]
+    assert rows["sd-2.1-base"]["how"] == "h2d models fetch sd-2.1-base"
+    fetched = CliRunner().invoke(app, ["fetch", "humansd"])
+    assert isinstance(fetched.exception, UserError)
+
+
+def test_convert_writes_safetensors(tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save({"state_dict": {"a": torch.ones(2)}}, tmp_path / "model.ckpt")
+    done = CliRunner().invoke(app, ["convert", str(tmp_path / "model.ckpt"), str(tmp_path / "model.safetensors")])
+    assert done.exit_code == 0, done.output
+    assert "1 tensors" in done.stdout
+    assert load_file(tmp_path / "model.safetensors")["a"].tolist() == [1, 1]

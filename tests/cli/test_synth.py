@@ -99,4 +99,4 @@ def test_a_finished_set_and_a_stopped_run_are_said(asked):
 def test_a_mistake_reaches_the_frame_as_one_line():
     result = run("coco")
     assert isinstance(result.exception, UserError)
-    assert "choose one of hagrid, interhand, laion-human, reinterhand" in str(result.exception)
+    assert "choose one of hagrid, interhand, laion-human, manifest, reinterhand" in str(result.exception)

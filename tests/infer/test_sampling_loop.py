@@ -6,7 +6,7 @@ from diffusers import DDPMScheduler
 
 from h2d.errors import UserError
 from h2d.infer.loop import denoise, doubled, first_noise, generator_of, guided
-from h2d.infer.schedulers import DEFAULT_STEPS, SCHEDULERS, levels_after, make_scheduler, name_of
+from h2d.infer.schedulers import DEFAULT_STEPS, SCHEDULERS, levels, make_scheduler, name_of
 
 
 def noise_levels(**options) -> DDPMScheduler:
@@ -19,10 +19,10 @@ def noise_levels(**options) -> DDPMScheduler:
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("steps", [5, 20])
 def test_a_network_that_knows_the_picture_ends_at_it(name, prediction, steps):
-    """Also says that `levels_after` are the levels that the scheduler really goes through."""
+    """Also says that `levels` are the levels that the scheduler really goes through."""
     scheduler = make_scheduler(name, noise_levels(prediction_type=prediction))
     scheduler.set_timesteps(steps)
-    picture_share, noise_share = levels_after(scheduler)
+    picture_share, noise_share = (share[1:] for share in levels(scheduler))
     picture = torch.randn(2, 4, 8, 8, generator=generator_of(1))
     noise = torch.randn(2, 4, 8, 8, generator=generator_of(2))
     seen = []

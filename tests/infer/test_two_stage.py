@@ -12,14 +12,15 @@ from tiny_models import write_checkpoints
 
 from h2d.errors import UserError
 from h2d.infer.blending.base import cells_of
-from h2d.infer.loading import default_models, load_models, load_pipeline, model_folder
+from h2d.infer.choosing import default_models, model_folder
+from h2d.infer.loading import load_models, load_pipeline
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint
-from h2d.infer.schedulers import SCHEDULERS, levels_after, make_scheduler
+from h2d.infer.schedulers import SCHEDULERS, levels, make_scheduler
 from h2d.infer.two_stage import TwoStagePipeline
 from h2d.models.outpainter import canvas_of
 
-FEW = SampleOptions(num_inference_steps=4)
+FEW = SampleOptions(num_inference_steps=3, hand_attempts=1)
 
 
 def pixels(output) -> np.ndarray:
@@ -74,9 +75,9 @@ def test_equals_diffusers_inpainting_when_the_mask_is_constant(
     canvas = canvas_of(torch.from_numpy(output.canvas[0]).permute(2, 0, 1)[None] / 127.5 - 1, mask)
     twin = diffusers_twin(ours, scheduler)
     kept, encoded = mask[..., ::8, ::8], ours.vae.encode(canvas).latent_dist.mode() * ours.vae.config.scaling_factor
-    levels = make_scheduler(scheduler, ours.scheduler)
-    levels.set_timesteps(5)
-    picture_share, noise_share = (share.float() for share in levels_after(levels))
+    twin_levels = make_scheduler(scheduler, ours.scheduler)
+    twin_levels.set_timesteps(5)
+    picture_share, noise_share = (share.float()[1:] for share in levels(twin_levels))
 
     def blend(_pipe, step, _timestep, tensors):
         canvas_now = picture_share[step] * encoded + noise_share[step] * noise
@@ -114,9 +115,10 @@ def test_hands_survive_to_the_vae_before_the_paste_and_exactly_after_it(pipe, po
     mask, canvas = output.masks[0] > 0, output.canvas[0]
     cut = torch.from_numpy(mask)[None, None].float()
     pictures = canvas_of(torch.from_numpy(canvas).permute(2, 0, 1)[None] / 127.5 - 1, cut)
-    encoded = pipe.vae.encode(pictures).latent_dist.mode() * pipe.vae.config.scaling_factor
+    with torch.no_grad():
+        encoded = pipe.vae.encode(pictures).latent_dist.mode() * pipe.vae.config.scaling_factor
     inside = torch.from_numpy(cells_of(mask))
-    torch.testing.assert_close(seen["latents"][0][:, inside], encoded[0][:, inside], atol=1e-3, rtol=0)
+    torch.testing.assert_close(seen["latents"][0][:, inside], encoded[0][:, inside], atol=5e-3, rtol=0)
     assert not torch.allclose(seen["latents"][0][:, ~inside], encoded[0][:, ~inside], atol=0.1)
     assert np.array_equal(pixels(output)[0][mask], canvas[mask])
     assert np.array_equal(pixels(output)[0][~mask], output.decoded[0][~mask])
@@ -144,7 +146,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(pipe, pose):
     assert [hand.crop.hands for hand in output.hands[3]] == ["left", "both"]
     assert "no hands in the pose: made by the ControlNet alone" in output.notes[4]
     assert not output.masks[4].any()
-    for number in (1, 3, 4):
+    for number in (1, 3):
         alone = pipe(prompts[number], poses[number], seed=3 + number, options=FEW)
         difference = np.abs(pixels(alone)[0].astype(int) - pixels(output)[number].astype(int))
         assert difference.mean() < 0.5
@@ -176,8 +178,8 @@ def test_callbacks_see_both_stages_change_latents_and_stop(pipe, pose):
         calls.append((tensors["stage"], step))
         return tensors
 
-    plain = pipe("a person", pose, seed=1, options=replace(FEW, hand_attempts=1), callback_on_step_end=count)
-    assert calls == [(stage, step) for stage in ("hand", "body") for step in range(4)]
+    plain = pipe("a person", pose, seed=1, options=FEW, callback_on_step_end=count)
+    assert calls == [(stage, step) for stage in ("hand", "body") for step in range(3)]
 
     def zero(pipeline, step, timestep, tensors):
         return {"latents": tensors["latents"] * 0}
@@ -193,8 +195,8 @@ def test_callbacks_see_both_stages_change_latents_and_stop(pipe, pose):
         pipeline._interrupt = step == 1
         return tensors
 
-    pipe("a person", pose, seed=1, options=replace(FEW, hand_attempts=1), callback_on_step_end=stop)
-    assert len(calls) < 8
+    pipe("a person", pose, seed=1, options=FEW, callback_on_step_end=stop)
+    assert calls == [0, 1], "what is interrupted is over, body and all"
 
 
 def test_saved_and_loaded_gives_the_same_bits(pipe, pose, tmp_path):
@@ -246,7 +248,7 @@ def test_guidance_off_and_half_the_work(pipe, pose):
         pipe("a person", pose, seed=1, options=FEW)
     finally:
         handle.remove()
-    assert sizes == [1] * 4 + [2] * 4
+    assert sizes == [1] * 3 + [2] * 3
 
 
 def test_the_controlnet_is_put_back_after_an_error(pipe, pose):

@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -91,7 +92,8 @@ def _own_folders(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_every_entry_says_where_it_comes_from_and_is_pinned(name):
     weights = WEIGHTS[name]
-    assert (weights.url is None) != (weights.repo is None)
+    assert sum(origin is not None for origin in (weights.url, weights.repo, weights.by_hand)) == 1
+    assert weights.how(name)
     assert weights.about
     assert weights.licence
     for file in weights.files:
@@ -384,3 +386,49 @@ def test_verify_reads_every_byte(monkeypatch, tmp_path):
     file.unlink()
     with pytest.raises(UserError, match="not found"):
         verify("tiny")
+
+
+def test_what_is_published_as_a_pickle_alone_is_converted(monkeypatch, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    tiny_table(monkeypatch)
+    entry = Weights(
+        about="a test", licence="MIT", size_bytes=1, repo="someone/pickled", extras=("weights.bin",),
+        files=(WeightFile(path="config.json"), WeightFile(path="weights.safetensors")),
+    )  # fmt: skip
+    monkeypatch.setitem(weights_module.WEIGHTS, "pickled", entry)
+
+    def published(repo, *, local_dir, **_):
+        local_dir.mkdir(parents=True)
+        (local_dir / "config.json").write_text("{}")
+        torch.save({"a": torch.ones(3)}, local_dir / "weights.bin")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", published)
+    place = fetch("pickled", folder=tmp_path)
+    assert torch.equal(load_file(place / "weights.safetensors")["a"], torch.ones(3))
+    assert not (place / "weights.bin").exists()
+    assert find("pickled", folder=tmp_path) == place
+
+
+def test_what_no_program_may_fetch_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match=r"humansd: no program may fetch it: fetch humansd-v1\.ckpt .*h2d models conv"):
+        fetch("humansd", folder=tmp_path)
+    with pytest.raises(UserError, match=r"humansd-v1\.safetensors not found; .*get it: fetch humansd-v1\.ckpt from"):
+        locate("humansd", folder=tmp_path)
+    (tmp_path / "humansd-v1.safetensors").write_bytes(b"x")
+    assert locate("humansd", folder=tmp_path) == tmp_path / "humansd-v1.safetensors"
+    assert [check.status for check in verify("humansd", folder=tmp_path)] == ["unchecked"]
+
+
+def test_one_file_of_a_repository_is_found_in_the_hubs_cache_too(monkeypatch, tmp_path):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    weights = WEIGHTS["handrefiner-control"]
+    entry = replace(weights, files=(replace(weights.files[0], size_bytes=1),))
+    monkeypatch.setitem(weights_module.WEIGHTS, "handrefiner-control", entry)
+    kept = tmp_path / "hub" / "models--hr16--ControlNet-HandRefiner-pruned" / "snapshots" / str(weights.revision)
+    kept.mkdir(parents=True)
+    (kept / weights.files[0].path).write_bytes(b"x")
+    assert find("handrefiner-control", folder=tmp_path / "none") == kept / weights.files[0].path

@@ -26,8 +26,11 @@ def s3_server(monkeypatch, *, fail_every: int | None = None):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_address[1]}")
     for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # the errors are for our patience, not for the client's own
     try:
-        _request(port, "PUT", f"/{BUCKET}")
+        # Every server of this process has the same memory: what an earlier test stored would be here.
+        assert _request(port, "POST", "/moto-api/reset")[0] == 200
+        assert _request(port, "PUT", f"/{BUCKET}")[0] == 200
         yield proxy
     finally:
         proxy.shutdown()

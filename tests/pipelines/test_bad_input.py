@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from colour_world import Scene, draw
+from mutants import mutated
 from PIL import Image
 from test_prepare import Watching, choices_for, rows
 
@@ -255,6 +256,7 @@ class EvilCaptioner:
     """Says what a stranger's server may say."""
 
     batch_size: ClassVar = 1
+    sees_pictures: ClassVar = True
     needs_gpu: ClassVar = False
     uses_all_cores: ClassVar = False
 
@@ -296,23 +298,6 @@ def test_strangers_words_are_text_wherever_they_are_shown(tmp_path, monkeypatch)
         assert "<script" not in text
         assert "<img src=x" not in text
     assert validate(out, root) == []
-
-
-def mutated(data, rng):
-    """Some bytes changed, cut out, doubled or swapped."""
-    mutant = bytearray(data)
-    for _ in range(int(rng.integers(1, 6))):
-        place, length = int(rng.integers(len(mutant) or 1)), int(rng.integers(1, 40))
-        match rng.integers(4):
-            case 0:
-                mutant[place : place + length] = rng.bytes(length)
-            case 1:
-                del mutant[place : place + length * 5]
-            case 2:
-                mutant[place:place] = mutant[place : place + length]
-            case _ if mutant:
-                mutant[place % len(mutant)] ^= 1 << int(rng.integers(8))
-    return bytes(mutant)
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])

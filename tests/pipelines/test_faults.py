@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,7 +36,8 @@ class PoisonedStage:
     uses_all_cores: ClassVar[bool] = False
     schema: ClassVar[pa.Schema] = pa.schema([("square", pa.int64())])
     name: str = "pose"
-    reads: tuple[str, ...] = ()
+    index_columns: ClassVar[tuple[str, ...]] = ("size_bytes",)
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     poison: Mapping[int, str]
     batch_size: int = 1
     cured_by: Path | None = None

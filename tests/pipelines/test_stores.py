@@ -126,6 +126,23 @@ def test_passing_trouble_is_waited_out_and_lasting_trouble_is_not(monkeypatch):
         stores._patient("s3://x", Flaky(*[OSError(121, "internal error")] * 9))
 
 
+@pytest.mark.parametrize("ask", [Address.exists, Address.is_file, Address.is_dir])
+def test_trouble_with_a_question_is_not_a_no(memory, monkeypatch, ask):
+    (memory / "folder" / "file").write_bytes(b"x")
+    asked = memory / "folder" if ask is Address.is_dir else memory / "folder" / "file"
+    store = type(fsspec.filesystem("memory"))
+    flaky, answer = Flaky(OSError(16, "slow down")), store.info
+
+    def info(self, path, **options):
+        flaky()
+        return answer(self, path, **options)
+
+    monkeypatch.setattr(store, "info", info)
+    assert ask(asked)
+    assert flaky.num_asked == 2
+    assert not ask(memory / "nothing")
+
+
 def test_a_second_driver_of_an_address_is_refused_and_the_lock_is_given_back(memory):
     with locked(memory):
         who = rf"at work here \(host {socket.gethostname()}, process {os.getpid()}\)"

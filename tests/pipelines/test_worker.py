@@ -25,6 +25,7 @@ class ListedSource:
     root: Any
     count: int
     name: ClassVar[str] = "listed"
+    follow_links: ClassVar[bool] = False
 
     def describe(self) -> str:
         return "made-up records"
@@ -43,7 +44,8 @@ class PickyStage:
 
     name: ClassVar[str] = "picky"
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ()
+    index_columns: ClassVar[tuple[str, ...]] = ("size_bytes",)
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     annotator: ClassVar[str] = "picky"
     needs_gpu: ClassVar[bool] = False
     uses_all_cores: ClassVar[bool] = False
@@ -116,6 +118,12 @@ def test_later_stages_skip_what_an_earlier_one_could_not_do(tmp_path):
     @dataclass(frozen=True, kw_only=True)
     class Later(PickyStage):
         name: ClassVar[str] = "later"
+        reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"picky": ("square",)}
+
+        def process(self, rows):
+            assert all(row.keys() == {"id", "size_bytes", "picky"} for row in rows)
+            assert all(row["picky"].keys() == {"id", "status", "square"} for row in rows), "what it named, no more"
+            return super().process(rows)
 
     later = Later(batch_size=7)
     tally, rows = run(tmp_path, later, inputs={"picky": "f" * 16})

@@ -8,7 +8,16 @@ from matplotlib.colors import hsv_to_rgb
 from posed_people import pose_of, raised_hand, standing_person
 
 from h2d.images import load_rgb
-from h2d.pose.draw import COLOURS_18, HUMANSD_LIMBS, STYLES, draw_pose, draw_skeleton, hand_colours, humansd_colours
+from h2d.pose.draw import (
+    COLOURS_18,
+    HUMANSD_LIMBS,
+    STYLES,
+    control_picture,
+    draw_pose,
+    draw_skeleton,
+    hand_colours,
+    humansd_colours,
+)
 from h2d.pose.layouts import FACE, HANDS, LEFT_HAND, WRISTS
 from h2d.pose.openpose_layouts import BODY_18, NECK, body_18
 from h2d.pose.points import missing_points
@@ -127,3 +136,17 @@ def test_drawings_are_the_golden_pictures(style):
     """Made by these functions when they agreed, pixel by pixel, with ControlNet's and HumanSD's rules on 300 poses."""
     golden = load_rgb(Path(__file__).parent / "golden" / f"{style}.png")
     np.testing.assert_array_equal(draw_pose(golden_pose(), style=style), golden)
+
+
+def test_a_control_picture_is_the_skeleton_itself_from_512_pixels_on():
+    pose = pose_of(standing_person(), width=512, height=512)
+    np.testing.assert_array_equal(control_picture(pose), draw_pose(pose))
+
+
+def test_strokes_of_a_small_control_picture_keep_their_share_of_it():
+    large = pose_of(standing_person(), width=512, height=512)
+    small = control_picture(large.resized(128, 128))
+    assert small.shape == (128, 128, 3)
+    share = (draw_pose(large) > 0).any(axis=2).mean()
+    assert small.astype(float).mean() == pytest.approx(draw_pose(large).astype(float).mean(), rel=0.1)
+    assert (draw_pose(large.resized(128, 128)) > 0).any(axis=2).mean() > 2 * share

@@ -14,7 +14,7 @@ from torch import nn
 
 from h2d.config import config, validate_config
 from h2d.train import STAGES
-from h2d.train.batches import decode_square, draw_noise, shift_colours, to_model_range, to_picture
+from h2d.train.batches import as_floats, decode_square, draw_noise, planes, shift_colours, to_picture
 from h2d.train.config import TrainConfig
 from h2d.train.stage import Batch, Example, Losses, Networks, Row
 
@@ -34,7 +34,7 @@ class StandInExamples:
         picture = decode_square(row["image"], self._size_px)
         if training:
             picture = shift_colours(picture, random)
-        small = torch.nn.functional.avg_pool2d(to_model_range(picture), 8)
+        small = torch.nn.functional.avg_pool2d(as_floats("image", planes(picture)), 8)
         return {"image": small, **draw_noise(random, size_px=self._size_px)}
 
 

@@ -15,7 +15,6 @@ from h2d.models.base import load_tokenizer, load_unet
 from h2d.models.checkpoint import read_facts
 from h2d.models.miniature import NUM_TOKENS, MiniatureSizes, write_base
 from h2d.synth.generate import generate
-from h2d.train.batches import draw_noise
 from h2d.train.config import OptimizerConfig, TrainConfig
 from h2d.train.loop import train
 from h2d.train.optimizer import rate_at
@@ -73,7 +72,7 @@ def test_every_word_of_the_captions_is_one_token_and_others_are_spelt(base):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_base_goes_from_stage_to_stage_and_plain_diffusers_reads_it(base, drawn, tmp_path):
-    from diffusers import StableDiffusionPipeline
+    from diffusers import ControlNetModel, StableDiffusionPipeline
 
     vae = train(config("vae", base, drawn, tmp_path / "vae"), Silent()).model
     cached = {"speed": {"loader_workers": 0, "cache_latents": True}}
@@ -89,38 +88,46 @@ def test_a_base_goes_from_stage_to_stage_and_plain_diffusers_reads_it(base, draw
     picture = pipe("a person", num_inference_steps=2, height=64, width=64, output_type="np").images[0]
     assert picture.shape == (64, 64, 3)
     assert np.isfinite(picture).all()
-    hand = {"base": str(words), "mask_channels": [8, 8, 8]}
+    person = {"base": str(tmp_path / "inpaint"), "controlnet": f"copy:{words}", "hint_channels": [8, 8, 8, 8]}
+    options = {**person, "min_mask_px": 1}
+    outpaint = train(config("outpaint", words, drawn, tmp_path / "outpaint", options=options, **cached), Silent()).model
+    assert ControlNetModel.from_pretrained(outpaint / "controlnet").config["in_channels"] == 4
+    single = {**options, "base": str(words), "in_channels": 4, "keep": "nothing", "control_mask": True}
+    assert train(config("outpaint", words, drawn, tmp_path / "single", options=single, **cached), Silent()).model
+    hand = {"base": str(words), "mask_channels": [8, 8, 8], "augment": False}
     assert train(config("hand", words, drawn, tmp_path / "hand", options=hand, **cached), Silent()).model
 
 
+@pytest.mark.parametrize("stage", ["hand", "outpaint", "base"])
 @pytest.mark.filterwarnings("ignore")
-def test_cached_rows_give_the_losses_of_the_same_rows_read(base, drawn, tmp_path, monkeypatch):
-    """Without augmentation, and where the posterior's mean is taken of rows that are read as well."""
-
-    def without_spread(random, **sizes):
-        drawn = draw_noise(random, **sizes)
-        return {**drawn, "posterior_noise": torch.zeros_like(drawn["posterior_noise"])}
-
-    monkeypatch.setattr("h2d.train.hand.shift_colours", lambda picture, _random: picture)
-    monkeypatch.setattr("h2d.train.hand.draw_noise", without_spread)
-    options = {"base": str(base), "mask_channels": [8, 8, 8], "mask_drop": 0.0, "caption_dropout": 0.0}
+def test_cached_rows_give_the_losses_of_the_same_rows_read(base, drawn, tmp_path, stage):
+    extra = {
+        "hand": {"mask_channels": [8, 8, 8], "augment": False},
+        "outpaint": {"base": "tiny", "controlnet": "tiny", "min_mask_px": 10},
+        "base": {"in_channels": 9},
+    }[stage]
     losses = []
     for cached in (False, True):
-        out = tmp_path / str(cached)
         speed = {"loader_workers": 0, "cache_latents": cached}
-        train(config("hand", base, drawn, out, steps=1, options=options, speed=speed), Silent())
-        losses.append(log_of(out)[0])
-    for name in ("loss", "noise", "mask"):
-        assert losses[1][name] == pytest.approx(losses[0][name], rel=1e-4)
+        options = {"base": str(base), **extra}
+        train(config(stage, base, drawn, tmp_path / str(cached), steps=3, options=options, speed=speed), Silent())
+        losses.append([record["loss"] for record in log_of(tmp_path / str(cached))])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
-def test_a_cache_is_refused_where_it_would_not_be_true(base, drawn, tmp_path):
+def test_a_cache_is_refused_where_it_would_not_be_true(base, drawn, tmp_path, monkeypatch):
     cached = {"loader_workers": 0, "cache_latents": True}
     with pytest.raises(UserError, match="loader_workers = 0"):
         config("hand", base, drawn, tmp_path, speed={"loader_workers": 2, "cache_latents": True})
     with pytest.raises(UserError, match="learns from pixels"):
         train(config("vae", base, drawn, tmp_path / "vae", speed=cached), Silent())
     flipped = {"base": str(base), "mask_channels": [8, 8, 8], "flip": 0.5}
+    with pytest.raises(UserError, match=r"options\.augment=false"):
+        train(config("hand", base, drawn, tmp_path / "hand", speed=cached), Silent())
+    monkeypatch.setattr("h2d.train.cache.free_memory", lambda: 2**12)
+    small = {"base": str(base), "mask_channels": [8, 8, 8], "augment": False}
+    with pytest.raises(UserError, match=r"rows take .* GiB of memory, 0.0 GiB are free: set speed.cache_latents=false"):
+        train(config("hand", base, drawn, tmp_path / "memory", options=small, speed=cached), Silent())
     with pytest.raises(UserError, match=r"options.flip=0"):
         train(config("hand", base, drawn, tmp_path / "hand", options=flipped, speed=cached), Silent())
 

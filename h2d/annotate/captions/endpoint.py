@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from h2d.annotate.base import CaptionRequest
@@ -46,6 +46,7 @@ class EndpointCaptioner:
     """Before the first retry; doubles each time. A server's own Retry-After wins."""
     max_parallel: int = 8
     """Requests under way at once."""
+    sees_pictures: ClassVar[bool] = True
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -87,6 +88,7 @@ class EndpointCaptioner:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, request: CaptionRequest) -> str:
+        assert request.picture is not None, request.id
         picture = base64.b64encode(encode_jpeg(request.picture, quality=JPEG_QUALITY)).decode()
         content = [
             {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{picture}"}},

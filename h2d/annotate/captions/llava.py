@@ -34,6 +34,7 @@ class LlavaCaptioner:
     prompt: str = PROMPT
     max_new_tokens: int = 77
     """CLIP's text encoder reads no more than this."""
+    sees_pictures: ClassVar[bool] = True
     batch_size: int = 16
     """Our choice: fits beside the 14 GB of weights on a 24 GB card."""
     device: str = "auto"
@@ -74,7 +75,9 @@ class LlavaCaptioner:
         assert self._loaded is not None, "call setup() first"
         captions: list[str] = []
         for start in range(0, len(requests), self.batch_size):
-            pictures = [request.picture for request in requests[start : start + self.batch_size]]
+            batch = requests[start : start + self.batch_size]
+            pictures = [request.picture for request in batch if request.picture is not None]
+            assert len(pictures) == len(batch)
             captions += self._loaded.answer([self.prompt] * len(pictures), pictures, self.max_new_tokens)
         for number, caption in enumerate(captions, 1):
             if not caption:

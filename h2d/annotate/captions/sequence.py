@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 
@@ -35,6 +35,7 @@ class SequenceCaptioner:
 
     captions: Path | None = None
     """The user's table: CSV with a heading, or a YAML list of mappings; its rows go before the shipped ones."""
+    sees_pictures: ClassVar[bool] = False
     batch_size: int = 512
 
     def identity(self) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Captions made from what is known of a picture: its gesture label and the hands found. No model, no looking."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from h2d.annotate.base import CaptionRequest
 from h2d.config import config
@@ -59,6 +59,7 @@ class TemplateCaptioner:
     A side is named only when one hand alone was found; with two, the label does not say which one makes the gesture.
     """
 
+    sees_pictures: ClassVar[bool] = False
     batch_size: int = 512
 
     def identity(self) -> Mapping[str, Any]:

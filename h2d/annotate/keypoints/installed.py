@@ -28,7 +28,7 @@ _MODELS: Final = (
 @cache
 def mediapipe_version() -> str:
     """The version; raises `UserError` when the package is missing or carries no Holistic."""
-    folder = _folder()
+    folder = mediapipe_folder()
     installed = version("mediapipe")
     if not (folder / _SOLUTION).is_file():
         raise UserError(f"mediapipe {installed} has no Holistic, which left it after 0.10.21: {_INSTALL}")
@@ -42,11 +42,12 @@ def mediapipe_version() -> str:
 def model_hashes() -> Mapping[str, str]:
     """SHA-256 of each graph and model file that we use, by its name below MediaPipe's `modules`."""
     mediapipe_version()
-    folder = _folder() / "modules"
+    folder = mediapipe_folder() / "modules"
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _MODELS}
 
 
-def _folder() -> Path:
+def mediapipe_folder() -> Path:
+    """Where the package lies; raises `UserError` when it is not installed."""
     found = find_spec("mediapipe")
     if found is None or not found.submodule_search_locations:
         raise UserError(f"finding keypoints needs the package mediapipe, which is not installed: {_INSTALL}")

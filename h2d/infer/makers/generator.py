@@ -33,6 +33,7 @@ class GeneratorMaker:
     def __init__(self, pipe: "TwoStagePipeline", options: SampleOptions) -> None:
         self._pipe, self._options = pipe, options
 
+    @torch.no_grad()
     def draw(self, requests: Sequence[HandRequest], seeds: Sequence[tuple[int, ...]]) -> list[DrawnHand]:
         """All crops in one pass; the mask is the last step's, of the half that was told the prompt."""
         pipe, scale = self._pipe, self._options.hand_guidance_scale or self._options.guidance_scale
@@ -50,10 +51,9 @@ class GeneratorMaker:
             if step < last:
                 word = pipe.hand_unet(joined, timestep, encoder_hidden_states=text, return_dict=False)[0]
                 return guided(word, scale)
-            # The uncompiled network: a hook put on now would not be seen by the compiled one.
-            unet: Any = getattr(pipe.hand_unet, "_orig_mod", pipe.hand_unet)
-            with last_features(unet) as features:
-                word = unet(joined, timestep, encoder_hidden_states=text, return_dict=False)[0]
+            # Not through a compiled network, which does not see a hook that is put on now.
+            with last_features(pipe.hand_unet) as features:
+                word = plain_call(pipe.hand_unet)(joined, timestep, encoder_hidden_states=text, return_dict=False)[0]
             masks.append(pipe.mask_head(features[0][-len(requests) :]))
             return guided(word, scale)
 
@@ -61,7 +61,11 @@ class GeneratorMaker:
         pictures = decode(pipe.vae_of("hand"), latents)
         # Interrupted before the last step there is no mask.
         drawn = (masks[0][:, 0] if masks else torch.zeros(len(requests), size, size)).float().cpu().numpy()
-        return [DrawnHand(picture=picture, mask=mask) for picture, mask in zip(pictures, drawn, strict=True)]
+        shared = pipe.hand_vae is None
+        return [
+            DrawnHand(picture=picture, mask=mask, latents=own if shared else None)
+            for picture, mask, own in zip(pictures, drawn, latents, strict=True)
+        ]
 
     def _condition(self, requests: Sequence[HandRequest]) -> Float[Tensor, "b 11 l l"]:
         size = self._pipe.config.hand_size_px
@@ -79,6 +83,12 @@ def hand_points(request: HandRequest) -> Float32[np.ndarray, "2 21 3"]:
     return np.stack([request.place.points.get(side, missing_points()) for side in SIDES])
 
 
+def plain_call(network: Any) -> Any:
+    """What computes a network's answer without what torch.compile made of it."""
+    inner = getattr(network, "_orig_mod", network)
+    return inner.forward if getattr(inner, "_compiled_call_impl", None) is not None else inner
+
+
 @contextmanager
 def last_features(unet: Any) -> Iterator[list[Tensor]]:
     """Collects what the U-Net's last up block gives while the context lasts."""
@@ -87,7 +97,7 @@ def last_features(unet: Any) -> Iterator[list[Tensor]]:
     def keep(_block: nn.Module, _inputs: Any, features: Tensor) -> None:
         kept.append(features)
 
-    handle = unet.up_blocks[-1].register_forward_hook(keep)
+    handle = getattr(unet, "_orig_mod", unet).up_blocks[-1].register_forward_hook(keep)
     try:
         yield kept
     finally:

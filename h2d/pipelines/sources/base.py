@@ -76,6 +76,10 @@ class Source(Protocol):
     def root(self) -> Location:
         """The dataset's folder."""
 
+    @property
+    def follow_links(self) -> bool:
+        """Whether links may lead out of the folder; without it, what they lead to is a finding and not read."""
+
     def describe(self) -> str:
         """One line on what was recognised: version, layout, size. Raises `UserError` for another root."""
 
@@ -96,3 +100,12 @@ class SelectiveSource(Source, Protocol):
         Findings about what lies on disk come of every picture, those about its labels only of the chosen. Without
         numbers: all, as `records` has them.
         """
+
+
+@runtime_checkable
+class PartedSource(Source, Protocol):
+    """A dataset whose pictures may lie apart from its labels."""
+
+    @property
+    def images(self) -> Location | None:
+        """Their folder, when it is not below the root."""

@@ -50,6 +50,8 @@ class HagridSource:
     """Where the pictures lie, if not below `root`; records then have absolute paths."""
     annotations: GivenLocation | None = None
     """Where the JSON files lie, if not below `root`."""
+    follow_links: bool = False
+    """Whether to read what links lead to out of the dataset's folder: only when the links are your own."""
 
     def describe(self) -> str:
         """One line on version, folders, gestures and splits."""

@@ -6,13 +6,13 @@ former that lies outside the picture is kept, one that `data` calls invalid insi
 cameras are not as large as their labels say: the decoded size counts. Boxes are not read: they follow from the joints.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int32, Int64
 
 from h2d.annotate.base import GivenHands
 from h2d.config import config
@@ -28,11 +28,13 @@ from h2d.pipelines.sources.interhand_labels import (
     read_joints,
     unpacked,
 )
-from h2d.pipelines.sources.joints_42 import given_hands
-from h2d.pipelines.sources.listing import kind_of, picture_stem, printable, visible_entries
+from h2d.pipelines.sources.interhand_pictures import find_pictures, joined
+from h2d.pipelines.sources.joints_42 import given_hands, projected
 from h2d.pose.camera import Camera
 
 SPLITS: Final = ("train", "val", "test")
+_AT_ONCE: Final = 4096
+"""Pictures whose joints are looked up together."""
 _OLDER: Final = ("all", "human_annot", "machine_annot")
 """Folders of the JSON files in older copies; the first holds what the other two do."""
 
@@ -50,6 +52,8 @@ class InterhandSource:
     root: Path
     split: str | None = None
     """"train", "val" or "test"; None is every one that is there."""
+    follow_links: bool = False
+    """Whether to read what links lead to out of the dataset's folder: only when the links are your own."""
 
     def __post_init__(self) -> None:
         if self.split is not None and self.split not in SPLITS:
@@ -74,15 +78,14 @@ class InterhandSource:
         """A sample is spread over splits, captures, sequences and cameras by largest remainders."""
         splits = []
         for split, data_file in self._splits().items():
-            listed = self._listed(split, data_file)
-            yield from listed.findings
-            listed.findings.clear()
-            splits.append(listed)
+            splits.append((yield from self._listed(split, data_file)))
         table = _table(splits)
         firsts = np.cumsum([0, *(len(listed.rows) for listed in splits)])
         rows = table.chosen(limit=limit, sample=sample, seed=seed)
+        del table  # a dozen bytes a picture
         for listed, first, last in zip(splits, firsts, firsts[1:], strict=False):
-            yield from listed.records(rows[(rows >= first) & (rows < last)] - first)
+            start, stop = np.searchsorted(rows, (first, last))
+            yield from listed.records(rows[start:stop] - first)
 
     def _splits(self) -> dict[str, Path]:
         """The file of entries of every chosen split; raises `UserError` when there is none."""
@@ -100,7 +103,9 @@ class InterhandSource:
             raise UserError(f"{self.root}: not InterHand2.6M: there is none of {', '.join(tried)}")
         return found
 
-    def _listed(self, split: str, data_file: Path) -> "_Split":
+    def _listed(self, split: str, data_file: Path) -> Generator[Finding, None, "_Split"]:
+        """What the labels say and which pictures are there; findings on the way."""
+
         def beside(part: str) -> Path:
             file = data_file.with_name(f"InterHand2.6M_{split}_{part}.json")
             if not file.is_file():
@@ -112,10 +117,9 @@ class InterhandSource:
         pictures = self.root / "images" / split
         if not pictures.is_dir():
             raise UserError(f"{pictures}: no such folder: unpack the pictures of split {split} there")
-        rows, sizes, findings = _pictures_of(entries, pictures, split, self.root)
-        return _Split(
-            name=split, entries=entries, cameras=cameras, joints=joints, rows=rows, sizes=sizes, findings=findings
-        )
+        sizes = yield from find_pictures(entries, pictures, split, self.root)
+        rows = np.flatnonzero(sizes >= 0).astype(np.int32)
+        return _Split(name=split, entries=entries, cameras=cameras, joints=joints, rows=rows, sizes=sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,39 +130,45 @@ class _Split:
     entries: Entries
     cameras: Mapping[tuple[int, str], Camera]
     joints: Joints
-    rows: Int64[np.ndarray, " n"]
+    rows: Int32[np.ndarray, " n"]
     """Of the entries whose picture is there."""
-    sizes: Int64[np.ndarray, " n"]
-    """Of their files, bytes."""
-    findings: list[Finding]
+    sizes: Int64[np.ndarray, " e"]
+    """Of every entry's file, bytes; -1 where there is none."""
 
     def records(self, chosen: Int64[np.ndarray, " m"]) -> Iterator[Record | Finding]:
         """A record for each chosen one of `rows`."""
+        capture = np.asarray([place.capture for place in self.entries.places], np.int64)
+        place, frame = np.asarray(self.entries.place), np.asarray(self.entries.frame)
+        for start in range(0, len(chosen), _AT_ONCE):
+            rows = self.rows[chosen[start : start + _AT_ONCE]]
+            joints = self.joints.rows_of(capture[place[rows]], frame[rows].astype(np.int64))
+            for row, joint_row in zip(rows.tolist(), joints.tolist(), strict=True):
+                yield from self._record(row, joint_row)
+
+    def _record(self, row: int, joints: int) -> Iterator[Record | Finding]:
+        """The picture of an entry; `joints` is its frame's row of the joints, -1 where it has none."""
         entries = self.entries
-        for row, size_bytes in zip(self.rows[chosen].tolist(), self.sizes[chosen].tolist(), strict=True):
-            place, frame = entries.places[entries.place[row]], entries.frame[row]
-            path = _joined("images", self.name, place.below, entries.name(row))
-            camera = self.cameras.get((place.capture, place.camera))
-            joints = self.joints.row.get((place.capture, frame))
-            for kind, missing in (("entry_without_camera", camera is None), ("entry_without_joints", joints is None)):
-                if missing:
-                    yield Finding(kind=kind, split=self.name, name=_joined(self.name, place.below, entries.name(row)))
-            size_hw = entries.height[row], entries.width[row]
-            yield Record(
-                id=f"{_id_start(self.name, place)}{frame}",
-                split=self.name,
-                path=path,
-                size_bytes=size_bytes,
-                gesture=place.sequence.partition("_")[2] or place.sequence,
-                subject=f"{self.name}/{place.subject if place.subject is not None else f'Capture{place.capture}'}",
-                hands={} if camera is None or joints is None else self._hands(row, camera, joints, size_hw),
-                stated_size_hw=size_hw,
-            )
+        place, frame = entries.places[entries.place[row]], entries.frame[row]
+        camera = self.cameras.get((place.capture, place.camera))
+        for kind, missing in (("entry_without_camera", camera is None), ("entry_without_joints", joints < 0)):
+            if missing:
+                yield Finding(kind=kind, split=self.name, name=joined(self.name, place.below, entries.name(row)))
+        size_hw = entries.height[row], entries.width[row]
+        yield Record(
+            id=f"{_id_start(self.name, place)}{frame}",
+            split=self.name,
+            path=joined("images", self.name, place.below, entries.name(row)),
+            size_bytes=int(self.sizes[row]),
+            gesture=place.sequence.partition("_")[2] or place.sequence,
+            subject=f"{self.name}/{place.subject if place.subject is not None else f'Capture{place.capture}'}",
+            hands={} if camera is None or joints < 0 else self._hands(row, camera, joints, size_hw),
+            stated_size_hw=size_hw,
+        )
 
     def _hands(self, row: int, camera: Camera, joints: int, size_hw: tuple[int, int]) -> GivenHands:
         world = self.joints.world[joints].astype(np.float64)
-        inside = _inside(camera.project(world), size_hw)
-        valid = self.joints.valid[joints] & (unpacked(self.entries.valid_bits[row]) | ~inside)
+        inside = _inside(projected(camera, world), size_hw)
+        valid = unpacked(self.joints.valid_bits[joints]) & (unpacked(self.entries.valid_bits[row]) | ~inside)
         return given_hands(camera, world, valid)
 
 
@@ -167,21 +177,16 @@ def _inside(pixels: Float64[np.ndarray, "n 2"], size_hw: tuple[int, int]) -> Boo
     return inside
 
 
-def _joined(*parts: str) -> str:
-    return "/".join(part for part in parts if part)
-
-
 def _id_start(split: str, place: Place) -> str:
     return f"interhand/{split}/Capture{place.capture}/{place.sequence}/cam{place.camera}/image"
 
 
-def _table(splits: list[_Split]) -> FrameTable:
+def _table(splits: Sequence[_Split]) -> FrameTable:
     folders: list[FrameFolder] = []
-    folder, frame = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    folder, frame = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
     for listed in splits:
-        places = np.asarray(listed.entries.place, np.int64)
-        folder.append(places[listed.rows] + len(folders))
-        frame.append(np.asarray(listed.entries.frame, np.int64)[listed.rows])
+        folder.append(np.asarray(listed.entries.place)[listed.rows] + len(folders))
+        frame.append(np.asarray(listed.entries.frame)[listed.rows])
         folders += [
             FrameFolder(
                 split=listed.name,
@@ -191,70 +196,3 @@ def _table(splits: list[_Split]) -> FrameTable:
             for place in listed.entries.places
         ]
     return FrameTable(folders=folders, folder=np.concatenate(folder), frame=np.concatenate(frame))
-
-
-def _pictures_of(
-    entries: Entries, pictures: Path, split: str, root: Path
-) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], list[Finding]]:
-    """The entries whose pictures are there, the pictures' sizes, and what does not match."""
-    sizes = np.full(len(entries.frame), -1, np.int64)
-    findings: list[Finding] = []
-    order = np.argsort(np.asarray(entries.place, np.int64), kind="stable")
-    counts = np.bincount(np.asarray(entries.place, np.int64), minlength=len(entries.places))
-    known: set[str] = set()
-    first = 0
-    for number, place in enumerate(entries.places):
-        rows = order[first : first + counts[number]].tolist()
-        first += counts[number]
-        known.add(place.below)
-        there = _files(pictures / place.below)
-        if there is None:
-            findings.append(Finding(kind="folder_without_pictures", split=split, name=_joined(split, place.below)))
-            continue
-        frames: set[int] = set()
-        for row in rows:
-            name, frame = entries.name(row), entries.frame[row]
-            found = there.pop(name, None)
-            if frame in frames:
-                findings.append(Finding(kind="duplicate_entry", split=split, name=_joined(split, place.below, name)))
-            elif found is None:
-                named = _joined(split, place.below, name)
-                findings.append(Finding(kind="entry_without_picture", split=split, name=named))
-            else:
-                sizes[row] = found
-            frames.add(frame)
-        if place.below:
-            findings += [_unlisted(root, pictures / place.below / name, split) for name in there]
-    for folder in _camera_folders(pictures):
-        if folder.relative_to(pictures).as_posix() not in known:
-            findings += [_unlisted(root, folder / name, split) for name in _files(folder) or ()]
-    rows_there = np.flatnonzero(sizes >= 0)
-    return rows_there, sizes[rows_there], findings
-
-
-def _unlisted(root: Path, file: Path, split: str) -> Finding:
-    return Finding(kind="picture_without_entry", split=split, name=printable(file.relative_to(root).as_posix()))
-
-
-def _files(folder: Path) -> dict[str, int] | None:
-    """The sizes of a folder's pictures by name; None when there is no such folder."""
-    if not folder.is_dir():
-        return None
-    return {
-        entry.name: entry.stat().st_size
-        for entry in visible_entries(str(folder))
-        if picture_stem(entry.name) and kind_of(entry) == "file"
-    }
-
-
-def _camera_folders(pictures: Path) -> Iterator[Path]:
-    """The folders at the depth of a camera's, as `Capture0/0000_neutral_relaxed/cam400002`."""
-    folders = [pictures]
-    for _ in range(3):
-        folders = [
-            folder / entry.name
-            for folder in folders
-            for entry in sorted(visible_entries(str(folder)), key=lambda entry: entry.name)
-            if kind_of(entry) == "folder"
-        ]
-    yield from folders

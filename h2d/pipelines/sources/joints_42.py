@@ -1,6 +1,7 @@
 """The 42 joints of InterHand2.6M and Re:InterHand as hands in our order.
 
 The right hand comes first; of each hand the fingers from tip to base, thumb to little finger, and the wrist last.
+Axis legend: n points.
 """
 
 from typing import Final
@@ -19,12 +20,14 @@ PLACES: Final = (20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 1
 
 STARTS: Final[dict[Side, int]] = {"right": 0, "left": 21}
 
+_FARTHEST_PX: Final = 1e7
+
 
 def given_hands(
     camera: Camera, joints: Float64[np.ndarray, "42 3"], valid: Bool[np.ndarray, "42"]
 ) -> dict[Side, Float32[np.ndarray, "21 3"]]:
     """Each hand's valid points in pixels; a hand whose wrist is invalid is invalid as a whole."""
-    pixels = camera.project(joints)
+    pixels = projected(camera, joints)
     valid = valid & np.isfinite(pixels).all(axis=1)
     hands: dict[Side, Float32[np.ndarray, "21 3"]] = {}
     for side in SIDES:
@@ -33,6 +36,13 @@ def given_hands(
         if there[WRIST]:
             hands[side] = points_of(pixels[places], there)
     return hands
+
+
+def projected(camera: Camera, world: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 2"]:
+    """Pixels; NaN also where wrong labels put a point farther away than any picture is wide."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        pixels = camera.project(world)
+    return np.where(np.abs(pixels) <= _FARTHEST_PX, pixels, np.nan)
 
 
 def points_of(pixels: Float64[np.ndarray, "21 2"], there: Bool[np.ndarray, "21"]) -> Float32[np.ndarray, "21 3"]:

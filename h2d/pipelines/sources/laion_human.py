@@ -50,6 +50,8 @@ class LaionHumanSource:
     root: Path
     mapping: Path | None = None
     """The mapping file, if it is not `mapping_file_training.json` in the dataset's folder."""
+    follow_links: bool = False
+    """Whether to read what links lead to out of the dataset's folder: only when the links are your own."""
 
     def describe(self) -> str:
         """One line on the folder, the mapping file and the lists of links."""

@@ -10,6 +10,8 @@ from h2d.manifests.io import Address, Entry, location
 PICTURE_SUFFIXES: Final = frozenset({"jpeg", "jpg", "jp2", "png", "tiff", "tif", "jfif", "bmp", "webp", "heic"})
 """Without the dot, in lower case: HaGRID's own list, and `tif`. What cannot be decoded is rejected later, by name."""
 
+_MOST: Final = 200
+
 
 def visible_entries(folder: str) -> Sequence[os.DirEntry[str] | Entry]:
     """The entries of a folder that are not hidden, in no order; raises `UserError` when it cannot be listed."""
@@ -44,3 +46,9 @@ def picture_stem(name: str) -> str | None:
 def printable(name: str) -> str:
     """The name with bytes that are not UTF-8 spelt out, so that it can be written to a report."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def reason(error: Exception) -> str:
+    """An error of a file's reader in part of a line, whatever of the file it repeats."""
+    words = " ".join(printable(str(error)).split())
+    return f"{type(error).__name__}: {words[:_MOST]}{'...' if len(words) > _MOST else ''}"

@@ -50,6 +50,8 @@ class ReinterhandSource:
     """"Mugsy_cameras" or "Ego_cameras"; None is both."""
     min_in_picture: float = 0.2
     """A picture of the head-mounted camera is left out when less than this share of the joints lies in it."""
+    follow_links: bool = False
+    """Whether to read what links lead to out of the dataset's folder: only when the links are your own."""
 
     def __post_init__(self) -> None:
         for name, value, choices in (("split", self.split, ("train", "test")), ("rig", self.rig, RIGS)):
@@ -74,7 +76,7 @@ class ReinterhandSource:
     def selected(self, *, limit: int | None, sample: int | None, seed: int) -> Iterator[Record | Finding]:
         """A sample is spread over splits, captures, rigs, lights and cameras by largest remainders."""
         shots = self._shots()
-        counts, frames = [], [np.zeros(0, np.int64)]
+        counts, frames = [], [np.zeros(0, np.int32)]
         listed: dict[Path, set[int]] = {}
         for each in shots:
             if each.capture not in listed:
@@ -85,7 +87,7 @@ class ReinterhandSource:
             outside = [frame for frame in there if ratios.get(frame, 1.0) < self.min_in_picture]
             for frame in outside:
                 yield self._finding("mostly_outside", each, self._path(each.pictures / f"{frame:06d}.png"))
-            kept = np.setdiff1d(np.asarray(there, np.int64), np.asarray(outside, np.int64))
+            kept = np.setdiff1d(np.asarray(there, np.int32), np.asarray(outside, np.int32))
             counts.append(len(kept))
             frames.append(kept)
             yield from self._maskless(each, kept.tolist())
@@ -98,13 +100,14 @@ class ReinterhandSource:
                 )
                 for each in shots
             ],
-            folder=np.repeat(np.arange(len(shots)), counts),
+            folder=np.repeat(np.arange(len(shots), dtype=np.int32), counts),
             frame=np.concatenate(frames),
         )
         rows = table.chosen(limit=limit, sample=sample, seed=seed)
         cameras = _Cameras()
-        for number, each in enumerate(shots):
-            yield from self._records_of(each, table.frame[rows[table.folder[rows] == number]].tolist(), cameras)
+        ends = np.searchsorted(rows, np.cumsum([0, *counts]))  # the rows lie folder by folder
+        for each, start, stop in zip(shots, ends, ends[1:], strict=False):
+            yield from self._records_of(each, table.frame[rows[start:stop]].tolist(), cameras)
 
     def _shots(self) -> list[Shots]:
         shots = [

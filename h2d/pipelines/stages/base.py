@@ -1,7 +1,8 @@
 """What a stage promises.
 
-A stage gets rows in the order of the shard: the index's columns, and under the name of each stage that it reads
-that stage's columns. It answers with one dictionary of its own columns per row, or raises.
+A stage gets rows in the order of the shard: `id` and the columns of the index that it names, and under the name of each
+stage that it reads `id`, `status` and the columns of that stage that it names.
+It answers with one dictionary of its own columns per row, or raises.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,15 @@ class Stage(Protocol):
     schema: ClassVar[pa.Schema]
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """The stages whose columns it needs, or whose refusal of a picture spares it the work."""
+    def index_columns(self) -> tuple[str, ...]:
+        """Of the index."""
+
+    @property
+    def reads(self) -> Mapping[str, tuple[str, ...]]:
+        """The stages whose columns it needs, or whose refusal of a picture spares it the work, each with those columns.
+
+        "crops.list.element.hands" names a field within a list of structs.
+        """
 
     @property
     def batch_size(self) -> int:

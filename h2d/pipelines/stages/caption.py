@@ -19,14 +19,22 @@ class CaptionStage:
 
     name: ClassVar[str] = "caption"
     version: ClassVar[int] = 1
+    index_columns: ClassVar[tuple[str, ...]] = ("gesture",)
     schema: ClassVar[pa.Schema] = pa.schema([IMAGES.field("caption"), IMAGES.field("captioner")])
 
     annotator: str
     captioner: Captioner
     source: str
-    reads: tuple[str, ...] = ("pose",)
+    refused_by: tuple[str, ...] = ()
+    """Stages besides `pose` whose refusal of a picture spares it the work."""
     needs_gpu: bool = False
     uses_all_cores: bool = False
+
+    @property
+    def reads(self) -> Mapping[str, tuple[str, ...]]:
+        """Pictures are left where they are when the captioner does not look at them."""
+        seen = ("picture",) if self.captioner.sees_pictures else ()
+        return {"pose": ("hand_left_found", "hand_right_found", *seen), **dict.fromkeys(self.refused_by, ())}
 
     @property
     def batch_size(self) -> int:
@@ -49,7 +57,7 @@ class CaptionStage:
         """Describe the batch in one call."""
         requests = [
             CaptionRequest(
-                picture=decode_rgb(row["pose"]["picture"]),
+                picture=decode_rgb(row["pose"]["picture"]) if self.captioner.sees_pictures else None,
                 source=self.source,
                 gesture=row["gesture"],
                 id=row["id"],

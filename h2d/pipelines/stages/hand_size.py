@@ -20,7 +20,11 @@ class HandSizeStage:
 
     name: ClassVar[str] = "hand_size"
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("pose", "mask")
+    index_columns: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "pose": ("width", "height", "crops.list.element.hands"),
+        "mask": ("mask_left_px", "mask_right_px"),
+    }
     schema: ClassVar[pa.Schema] = pa.schema([("hand_px", pa.float32())])
     batch_size: ClassVar[int] = 1
     needs_gpu: ClassVar[bool] = False

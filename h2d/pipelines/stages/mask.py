@@ -29,7 +29,13 @@ class MaskStage:
 
     name: ClassVar[str] = "mask"
     version: ClassVar[int] = 2
-    reads: ClassVar[tuple[str, ...]] = ("pose",)
+    index_columns: ClassVar[tuple[str, ...]] = ("mask_path", "mesh_left", "mesh_right", "camera")
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "pose": (
+            "crops", "hand_left", "hand_right", "hand_left_found", "hand_right_found", "image_scale", "width", "height",
+            "source_width", "source_height",
+        )
+    }  # fmt: skip
     schema: ClassVar[pa.Schema] = pa.schema(
         [
             *(IMAGES.field(f"mask_{side}{suffix}") for side in SIDES for suffix in ("", "_px", "_quality", "_problem")),

@@ -5,7 +5,7 @@ Axis legend: h w picture size, n points, n3 points times three.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import cv2
@@ -58,6 +58,7 @@ class PoseStage:
         ]
     )  # fmt: skip
     batch_size: ClassVar[int] = 1
+    index_columns: ClassVar[tuple[str, ...]] = ("path", "boxes_xywh", "given_left", "given_right", "stated_size_hw")
     needs_gpu: ClassVar[bool] = False
     uses_all_cores: ClassVar[bool] = False
 
@@ -66,7 +67,7 @@ class PoseStage:
     detector: KeypointDetector
     pictures: PictureConfig
     crops: CropConfig
-    reads: tuple[str, ...] = ()
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     persons: int = 0
     """How many people the picture must show; 0: any number."""
 

@@ -17,7 +17,8 @@ class ScreenStage:
 
     name: ClassVar[str] = "screen"
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ()
+    index_columns: ClassVar[tuple[str, ...]] = ("pose_path",)
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     schema: ClassVar[pa.Schema] = pa.schema([("persons_listed", pa.int32())])
     batch_size: ClassVar[int] = 64
     needs_gpu: ClassVar[bool] = False

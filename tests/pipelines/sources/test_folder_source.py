@@ -59,10 +59,13 @@ def test_links_neither_hang_nor_list_twice(tmp_path):
     ]
 
 
-def test_a_linked_folder_from_elsewhere_is_listed(tmp_path):
+def test_a_linked_folder_from_elsewhere_is_entered_when_asked_to(tmp_path):
     put(tmp_path, "far/a.jpg", "near/b.jpg")
     (tmp_path / "near" / "link").symlink_to(tmp_path / "far")
-    assert set(listed(tmp_path / "near")[0]) == {"folder/b", "folder/link/a"}
+    assert [(set(records), findings) for records, findings in [listed(tmp_path / "near")]] == [
+        ({"folder/b"}, [("link_leads_out", "link/")])
+    ]
+    assert set(listed(tmp_path / "near", follow_links=True)[0]) == {"folder/b", "folder/link/a"}
 
 
 def test_a_name_that_is_not_utf8_is_a_finding(tmp_path):

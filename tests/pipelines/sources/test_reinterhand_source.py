@@ -202,8 +202,9 @@ def test_a_part_of_a_hand_beyond_the_picture_is_kept(easy):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000])
 def test_json_that_is_none_is_named_in_one_line(content, tmp_path):
-    file = tmp_path / "truncation_ratio.json"
-    file.write_bytes(content)
-    with pytest.raises(UserError, match=r"truncation_ratio\.json: damaged JSON") as caught:
-        reinterhand_files._json(file)
+    shots = reinterhand_files.Shots(capture=tmp_path, rig="Ego_cameras", light="envmap", camera="")
+    shots.base.mkdir(parents=True)
+    (shots.base / "truncation_ratio.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"truncation_ratio\.json: damaged ratios") as caught:
+        reinterhand_files.truncation_ratios(shots)
     assert len(str(caught.value).splitlines()) == 1

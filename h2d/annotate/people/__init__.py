@@ -1,0 +1,7 @@
+"""Segmenters of whole people by name: what is left of a picture when its background is removed."""
+
+PEOPLE_SEGMENTERS = {
+    "sam": "h2d.annotate.people.sam:SamPeople",
+    "selfie": "h2d.annotate.people.selfie:SelfiePeople",
+    "grabcut": "h2d.annotate.people.grabcut:GrabCutPeople",
+}

@@ -1,0 +1,92 @@
+"""What `h2d sample` is told, read and checked before anything heavy is loaded."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from h2d.errors import UserError
+
+if TYPE_CHECKING:
+    from h2d.infer.choosing import Models
+    from h2d.infer.options import SampleOptions
+    from h2d.infer.requests import Request
+
+
+def read_request(
+    pose: Path | None,
+    prompt: str | None,
+    num: int,
+    seed: int | None,
+    like: Path | None,
+    flags: dict[str, Any],
+    config: Path | None,
+    overrides: list[str],
+) -> "Request":
+    """What is to be made: anew, or after a picture that is there."""
+    from h2d.infer.provenance import read_record
+    from h2d.infer.requests import Request, request_of, varied
+    from h2d.pose.openpose_json import read_pose
+
+    if prompt is not None and not prompt.strip():
+        raise UserError("--prompt is empty: say what the picture shows")
+    given = read_pose(pose) if pose else None
+    if like is not None:
+        request = request_of(read_record(like), str(like))
+        given_flags = {name: value for name, value in flags.items() if value is not None}
+        seeds = None if seed is None and num == 1 else _seeds(request.only if seed is None else seed, num)
+        return varied(request, prompt=prompt, pose=given, seeds=seeds, options=given_flags)
+    if given is None or prompt is None:
+        missing = "--pose" if given is None else "--prompt"
+        raise UserError(f'{missing} is missing: h2d sample --pose pose.json --prompt "a person waves"')
+    options = read_options(flags, config, overrides)
+    return Request(prompt=prompt, pose=given, seeds=_seeds(seed, num), options=options)
+
+
+def read_options(flags: dict[str, Any], config: Path | None, overrides: list[str]) -> "SampleOptions":
+    """Of a file, of `--set` and of flags, the last before the first."""
+    from h2d.config import load_config
+    from h2d.infer.options import SampleOptions
+
+    chosen: SampleOptions = load_config(SampleOptions, flags, file=config, overrides=overrides)
+    return chosen
+
+
+def _seeds(seed: int | None, num: int) -> tuple[int, ...]:
+    from secrets import randbelow
+
+    first = randbelow(2**31) if seed is None else seed
+    return tuple(range(first, first + num))
+
+
+def read_models(named: dict[str, Any], like: Path | None) -> "Models":
+    """What was named, else what made the picture to be repeated, else what training left."""
+    from h2d.infer.choosing import Models, default_models, model_folder, recorded_models
+    from h2d.infer.provenance import read_record
+
+    given = {name: value for name, value in named.items() if value is not None}
+    if not given.keys() - {"base", "hand_base"}:
+        then = recorded_models(read_record(like)["models"]) if like is not None else None
+        return replace(then if then is not None and then.exist() else default_models(), **given)
+    if "pipeline" not in given and "outpaint" not in given:
+        raise UserError("--outpaint is missing: name a checkpoint of h2d train outpaint, or control-openpose-1.1")
+    if "hand" in given:
+        given["hand"] = model_folder(given["hand"])
+    return Models(**given)
+
+
+def read_size(text: str | None) -> dict[str, int | None]:
+    """`512x768` as width and height."""
+    if text is None:
+        return {"width": None, "height": None}
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise UserError(f"--size {text}: give WIDTHxHEIGHT, as in 512x768")
+    return {"width": int(width), "height": int(height)}
+
+
+def read_precision(name: str) -> Any:
+    """The name, if it is one."""
+    choices = ("auto", "fp32", "fp16", "bf16")
+    if name not in choices:
+        raise UserError(f"--precision {name}: choose one of {', '.join(choices)}")
+    return name

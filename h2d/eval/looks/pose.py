@@ -1,0 +1,61 @@
+"""The pose in a picture, read back by the detector that annotates photographs (IV-D)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from h2d.annotate.base import KeypointDetector
+from h2d.eval.looks.base import Seen, points_field
+from h2d.images import resize
+from h2d.pose.layouts import SIDES
+
+ENLARGED_PX = 512
+"""MediaPipe's models see 256 pixels of a person and 224 of a hand: smaller pictures are enlarged. Our choice."""
+
+
+class PoseLook:
+    """One person's 133 points, in pixels of the picture at the list's size."""
+
+    name = "pose"
+    columns: ClassVar[tuple[pa.Field, ...]] = (
+        points_field(),
+        pa.field("persons", pa.int32(), nullable=False),
+        *(pa.field(f"hand_{side}_by", pa.string()) for side in SIDES),
+        *(pa.field(f"hand_{side}_checks", pa.list_(pa.string())) for side in SIDES),
+    )
+    needs: tuple[str, ...] = ()
+    needs_gpu = False
+
+    def __init__(self, detector: KeypointDetector, *, enlarged_px: int = ENLARGED_PX) -> None:
+        self._detector, self._enlarged_px = detector, enlarged_px
+
+    def identity(self) -> Mapping[str, Any]:
+        """The detector's, and to what smaller pictures are enlarged."""
+        return {"detector": dict(self._detector.identity()), "enlarged_px": self._enlarged_px, "hints": "none"}
+
+    def setup(self) -> None:
+        """Open the detector."""
+        self._detector.setup()
+
+    def close(self) -> None:
+        """Close it."""
+        self._detector.close()
+
+    def look(self, seen: Sequence[Seen]) -> list[dict[str, Any]]:
+        """Find the most prominent person in each picture."""
+        return [self._row(one) for one in seen]
+
+    def _row(self, seen: Seen) -> dict[str, Any]:
+        height, width = seen.picture.shape[:2]
+        scale = max(1.0, self._enlarged_px / max(height, width))
+        picture = resize(seen.picture, (round(height * scale), round(width * scale)))
+        found = self._detector.detect(picture, np.zeros((0, 4), np.float32))
+        points = found.body * np.array([1 / scale, 1 / scale, 1], np.float32)
+        row: dict[str, Any] = {"points": points.ravel(), "persons": found.num_persons}
+        for side in SIDES:
+            hand = found.hands.get(side)
+            row[f"hand_{side}_by"] = hand.found_by if hand else None
+            row[f"hand_{side}_checks"] = list(hand.checks) if hand else None
+        return row

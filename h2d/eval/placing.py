@@ -1,0 +1,182 @@
+"""Where work is done: shard after shard in this process, or by Ray's workers; the work does not know.
+
+A shard is committed by the work itself, whole or not at all, so a run that is killed goes on with those that lack.
+The only place of evaluation that knows of Ray.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from h2d.errors import JobError
+
+Shard: TypeAlias = tuple[int, ...]
+"""Numbers of pictures in the list."""
+
+_WAIT_S: Final = 0.5
+_OBJECT_STORE_BYTES: Final = 256 * 2**20
+
+
+@runtime_checkable
+class Work(Protocol):
+    """What is done to pictures. Cheap to pickle before `setup`."""
+
+    needs_gpu: bool
+
+    def setup(self) -> None:
+        """Load weights; once per process."""
+
+    def run(self, shard: Shard) -> None:
+        """Do these pictures and commit what came of them."""
+
+    def close(self) -> None:
+        """Give back what `setup` took."""
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """Told of what happens, and asked whether to go on."""
+
+    def started(self, name: str, count: int, done: int) -> None:
+        """`count` pictures will be done, of which earlier runs left `done`."""
+
+    def worked(self, count: int) -> None:
+        """So many more are done."""
+
+    def ended(self, name: str) -> None:
+        """All are done, or the run is stopping."""
+
+    def should_stop(self) -> bool:
+        """Whether to begin no further shard."""
+
+
+class Silent:
+    """A watch that says nothing and never stops."""
+
+    def started(self, name: str, count: int, done: int) -> None:
+        """Nothing."""
+
+    def worked(self, count: int) -> None:
+        """Nothing."""
+
+    def ended(self, name: str) -> None:
+        """Nothing."""
+
+    def should_stop(self) -> bool:
+        """Never."""
+        return False
+
+
+def do_all(
+    name: str,
+    work: Work,
+    shards: Sequence[Shard],
+    *,
+    num_done: int,
+    watch: Watch,
+    workers: int = 1,
+    address: str | None = None,
+) -> bool:
+    """Do the shards, each once; False when `watch` said stop before the last. `num_done` pictures were done before.
+
+    With one worker and no address everything happens here, without Ray. Raises what the work raises.
+    """
+    if not shards:
+        return not watch.should_stop()
+    watch.started(name, num_done + sum(map(len, shards)), num_done)
+    try:
+        if workers == 1 and address is None:
+            return _here(work, shards, watch)
+        return _on_ray(work, shards, watch, workers, address)
+    finally:
+        watch.ended(name)
+
+
+def _here(work: Work, shards: Sequence[Shard], watch: Watch) -> bool:
+    if watch.should_stop():
+        return False
+    work.setup()
+    try:
+        for shard in shards:
+            if watch.should_stop():
+                return False
+            work.run(shard)
+            watch.worked(len(shard))
+    finally:
+        work.close()
+    return True
+
+
+def _on_ray(work: Work, shards: Sequence[Shard], watch: Watch, workers: int, address: str | None) -> bool:
+    ray = _started_ray(workers, address)
+    try:
+        options = {"num_cpus": 1, "num_gpus": 1 if work.needs_gpu else 0, "max_restarts": 0, "max_task_retries": 0}
+        remote: Any = ray.remote(**options)(_Worker)
+        idle = [remote.remote(work) for _ in range(min(workers, len(shards)))]
+        running: dict[Any, tuple[Any, Shard]] = {}
+        waiting = list(reversed(shards))
+        while running or (waiting and not watch.should_stop()):
+            while idle and waiting and not watch.should_stop():
+                actor, shard = idle.pop(), waiting.pop()
+                running[actor.run.remote(shard)] = (actor, shard)
+            for reference in ray.wait(list(running), timeout=_WAIT_S)[0]:
+                actor, shard = running.pop(reference)
+                _answer(ray, reference, shard)
+                idle.append(actor)
+                watch.worked(len(shard))
+        return not waiting
+    finally:
+        ray.shutdown()
+
+
+class _Worker:
+    """Holds the work, set up at its first shard."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._ready = False
+
+    def run(self, shard: Shard) -> None:
+        if not self._ready:
+            self._work.setup()
+            self._ready = True
+        self._work.run(shard)
+
+
+def _answer(ray: Any, reference: Any, shard: Shard) -> None:
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayActorError as error:
+        last = " ".join(str(error).split())[-200:]
+        raise JobError(
+            f"a worker died on pictures {shard[0]} to {shard[-1]}: {last}: what is done is kept, the same command goes"
+            " on; give fewer --workers if memory was short"
+        ) from None
+
+
+def _started_ray(workers: int, address: str | None) -> Any:
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    local = {"num_cpus": workers, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
+    try:
+        ray.init(
+            address=address or "local",  # without an address Ray joins whatever cluster was started on this machine
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else local),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        raise JobError(f"cannot start on {where}: {' '.join(str(error).split())[:300]}") from None
+    return ray
+
+
+def shards_of(numbers: Sequence[int], size: int) -> list[Shard]:
+    """The numbers in pieces of at most `size`, in order."""
+    return [tuple(numbers[start : start + size]) for start in range(0, len(numbers), size)]

@@ -1,0 +1,267 @@
+"""Results laid out as the paper's tables, and those tables as Markdown and LaTeX."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from h2d.eval.measured import Measured
+from h2d.eval.methods import ABLATION
+from h2d.eval.published import TABLE_1, TABLE_2, Published
+from h2d.eval.results import MethodResult, Results
+
+NO_NUMBER: Final = "–"
+BLEND_TITLES: Final = dict(zip(ABLATION, ("Bounding box", "Naive", "Sequential mask expansion"), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One measure as a column."""
+
+    short: str
+    """Of the results."""
+    published: str | None
+    """Of the paper's rows; None where the paper has no such number, as of random features."""
+    heading: str
+    decimals: int
+    higher_is_better: bool
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better."""
+        return "↑" if self.higher_is_better else "↓"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """A number as it is shown, or a dash and why."""
+
+    text: str
+    interval: str = ""
+    is_best: bool = False
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def hint(self) -> str:
+        """Why there is no number, and what must be known of it."""
+        return "; ".join(filter(None, (self.reason, *self.notes)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One row."""
+
+    title: str
+    kind: str
+    """`published`, `real` or `ours`."""
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows and columns."""
+
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    has_published: bool
+
+
+def main_table(results: Results) -> Table:
+    """The paper's Table I: its rows, the real pictures as the detector sees them, then the methods of the run."""
+    return _table(results, _columns(results), TABLE_1, list(results.methods))
+
+
+def ablation_table(results: Results) -> Table | None:
+    """The paper's Table II, where at least two blends were measured."""
+    by_name = {one.name: one for one in results.methods}
+    blends = [by_name[name] for name in ABLATION if name in by_name]
+    if len(blends) < 2:
+        return None
+    columns = [
+        *(
+            column
+            for column in _quality_columns(results, "")
+            if "kernel" not in column.short and column.published != "kid"
+        ),
+        _column(results, "dap", "DAP", 2, True),
+        _column(results, "mpjpe", "MPJPE", 3, False),
+    ]
+    return _table(results, columns, TABLE_2, blends, titles=BLEND_TITLES)
+
+
+def _columns(results: Results) -> list[Column]:
+    return [
+        _column(results, "dap", "DAP", 2, True),
+        _column(results, "dap_hands", "DAP hands", 2, True),
+        _column(results, "mpjpe", "MPJPE", 3, False),
+        _column(results, "mpjpe_hands", "MPJPE hands", 3, False),
+        _column(results, "clipsim", "CLIPSIM", 2, True),
+        *_quality_columns(results, "_foreground"),
+    ]
+
+
+def _column(results: Results, short: str, heading: str, decimals: int, higher: bool) -> Column:
+    return Column(short=short, published=short, heading=heading, decimals=decimals, higher_is_better=higher)
+
+
+def _quality_columns(results: Results, region: str) -> list[Column]:
+    """FID and KID, as far as Inception's weights were there; else what was computed instead, by its own name."""
+    shorts = {
+        short for one in results.methods for short in one.measures if short.endswith(region or tuple("0123456789"))
+    }
+    tail = " fg" if region else ""
+    published = "_fg" if region else ""
+    columns = [
+        Column(short=short, published=name + published, heading=heading + tail, decimals=2, higher_is_better=False)
+        for name, heading in (("fid", "FID"), ("kid", "KID"))
+        for short in [next((one for one in sorted(shorts) if one.startswith(f"{name}_")), f"{name}{region}")]
+    ]
+    for name, heading in (("random_features_frechet", "random features"),):
+        columns += [
+            Column(short=short, published=None, heading=heading + tail, decimals=2, higher_is_better=False)
+            for short in sorted(shorts)
+            if short.startswith(name)
+        ]
+    return columns
+
+
+def _table(
+    results: Results,
+    columns: Sequence[Column],
+    published: Sequence[Published],
+    methods: Sequence[MethodResult],
+    *,
+    titles: Mapping[str, str] | None = None,
+) -> Table:
+    best = {column.short: _best(column, methods) for column in columns}
+    lines = [_published_line(row, columns) for row in published]
+    for method in sorted(methods, key=lambda one: not one.is_real):
+        cells = tuple(_cell(column, method, results, best[column.short]) for column in columns)
+        title = (titles or {}).get(method.name, method.title)
+        lines.append(Line(title=title, kind="real" if method.is_real else "ours", cells=cells))
+    return Table(columns=tuple(columns), lines=tuple(lines), has_published=bool(published))
+
+
+def _best(column: Column, methods: Sequence[MethodResult]) -> float | None:
+    """Of at least two methods that are not all alike; the real pictures are no method."""
+    values = [
+        measured.value
+        for method in methods
+        if not method.is_real and (measured := method.measures.get(column.short)) and measured.value is not None
+    ]
+    if len({round(value, column.decimals) for value in values}) < 2:
+        return None
+    return max(values) if column.higher_is_better else min(values)
+
+
+def _cell(column: Column, method: MethodResult, results: Results, best: float | None) -> Cell:
+    measured = method.measures.get(column.short)
+    if measured is None:
+        return Cell(text=NO_NUMBER, reason=_why_not(column, method, results))
+    if measured.value is None:
+        return Cell(text=NO_NUMBER, reason=measured.reason or "", notes=measured.notes)
+    return Cell(
+        text=_with_spread(measured, column.decimals),
+        interval=interval_text(measured, column.decimals),
+        is_best=best is not None and round(measured.value, column.decimals) == round(best, column.decimals),
+        notes=measured.notes,
+    )
+
+
+def _why_not(column: Column, method: MethodResult, results: Results) -> str:
+    if method.is_real and column.published != "clipsim":
+        return "the real pictures are what is compared with"
+    if column.short.endswith("foreground") and "foreground" in results.missing:
+        return results.missing["foreground"]
+    for name in ("features", "text") if column.published in (None, "fid", "kid", "fid_fg", "kid_fg") else ("text",):
+        if name in results.missing:
+            return results.missing[name]
+    return "not measured"
+
+
+def _with_spread(measured: Measured, decimals: int) -> str:
+    assert measured.value is not None
+    text = number_text(measured.value, decimals)
+    return text if measured.spread is None else f"{text} ± {number_text(measured.spread, decimals)}"
+
+
+def number_text(value: float, decimals: int) -> str:
+    """With so many decimals, up to four where they show more than zeros, and no minus before zero."""
+    shown = next((more for more in range(decimals, 5) if float(f"{value:.{more}f}")), decimals)
+    text = f"{value:.{shown}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def interval_text(measured: Measured, decimals: int) -> str:
+    """`0.74 to 0.79`, or nothing."""
+    if measured.interval is None:
+        return ""
+    return f"{number_text(measured.interval.low, decimals)} to {number_text(measured.interval.high, decimals)}"
+
+
+def _published_line(row: Published, columns: Sequence[Column]) -> Line:
+    cells = []
+    for column in columns:
+        if column.published is None or column.published not in row.values:
+            cells.append(Cell(text=NO_NUMBER, reason="the paper has no such number"))
+            continue
+        text = f"{row.values[column.published]:.{column.decimals}f}"
+        if column.published in row.spread:
+            text += f" ± {row.spread[column.published]:.{row.decimals.get(column.published + '_spread', 2)}f}"
+        cells.append(Cell(text=text))
+    return Line(title=row.title, kind="published", cells=tuple(cells))
+
+
+def as_markdown(table: Table) -> str:
+    """A table of GitHub's Markdown; intervals behind the numbers, the paper's rows in italics."""
+    heads = ["Method", *(f"{column.heading} {column.arrow}" for column in table.columns)]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * len(table.columns)]
+    for line in table.lines:
+        cells = [_markdown_cell(cell, line.kind) for cell in line.cells]
+        title = f"*{line.title} (published)*" if line.kind == "published" else line.title
+        lines.append("| " + " | ".join([title, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _markdown_cell(cell: Cell, kind: str) -> str:
+    text = f"**{cell.text}**" if cell.is_best else f"*{cell.text}*" if kind == "published" else cell.text
+    return f"{text} ({cell.interval})" if cell.interval else text
+
+
+_LATEX: Final = {
+    "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
+    "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+}  # fmt: skip
+
+
+def latex(text: str) -> str:
+    """Any text for LaTeX."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def as_latex(table: Table, caption: str) -> str:
+    """A `table*` for booktabs and xcolor: the paper's rows in grey, the best of ours in bold, intervals small."""
+    heads = ["Method", *(f"{column.heading} {column.arrow}" for column in table.columns)]
+    rows = [r"\begin{table*}", r"  \centering", f"  \\caption{{{latex(caption)}}}",
+            f"  \\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"    \toprule",
+            "    " + " & ".join(map(latex, heads)) + r" \\", r"    \midrule"]  # fmt: skip
+    before = ""
+    for line in table.lines:
+        if before == "published" and line.kind != "published":
+            rows.append(r"    \midrule")
+        before = line.kind
+        cells = [
+            latex(line.title + (" (published)" if line.kind == "published" else "")),
+            *map(_latex_cell, line.cells),
+        ]
+        if line.kind == "published":
+            cells = [rf"\textcolor{{gray}}{{{cell}}}" for cell in cells]
+        rows.append("    " + " & ".join(cells) + r" \\")
+    rows += [r"    \bottomrule", r"  \end{tabular}", r"\end{table*}"]
+    return "\n".join(rows)
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = rf"\textbf{{{latex(cell.text)}}}" if cell.is_best else latex(cell.text)
+    return rf"{text} {{\scriptsize [{latex(cell.interval)}]}}" if cell.interval else text

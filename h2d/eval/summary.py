@@ -1,0 +1,215 @@
+"""From a run's measures to its results: intervals, parts, differences, best and worst. Axis legend: n pictures."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+
+from h2d.config import as_plain
+from h2d.eval.intervals import paired_difference, with_interval
+from h2d.eval.measured import Measure, Measures, Ratio, Undefined
+from h2d.eval.options import MeasureConfig
+from h2d.eval.pairing import paired_people
+from h2d.eval.parts import by_gesture, by_hand_size, hand_shares
+from h2d.eval.picture_list import PictureList
+from h2d.eval.pictures import REAL, PictureFolder
+from h2d.eval.pose_accuracy import PCK_THRESHOLDS, pck
+from h2d.eval.poses import PoseSet
+from h2d.eval.results import Difference, MethodResult, Part, Results
+from h2d.pose.layouts import LEFT_HAND, RIGHT_HAND
+
+PER_PICTURE_FILE: Final = "per_picture.parquet"
+IN_PARTS: Final = ("dap", "dap_hands", "oks_hands", "mpjpe_hands", "found_hands", "clipsim")
+"""What is measured of each gesture and hand size: distances between sets of pictures want more of them."""
+COMPARED: Final = ("dap", "dap_hands", "mpjpe", "mpjpe_hands", "clipsim")
+_NUM_SHOWN: Final = 4
+"""Best and worst pictures."""
+_PACKAGES: Final = ("hand-to-diffusion", "mediapipe", "torch", "torchvision", "diffusers", "transformers", "numpy")
+
+
+@dataclass(kw_only=True)
+class Subject:
+    """A folder with what was seen in its pictures."""
+
+    folder: PictureFolder
+    made: Mapping[str, Any]
+    tables: Mapping[str, pa.Table]
+    measures: Measures = field(default_factory=dict)
+    found: PoseSet | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the method."""
+        return str(self.made["name"])
+
+    @property
+    def is_real(self) -> bool:
+        """Whether these are the real pictures."""
+        return self.name == REAL
+
+
+def truth_of(pictures: PictureList) -> PoseSet:
+    """The poses that were asked for."""
+    return PoseSet.of([entry.pose for entry in pictures.entries])
+
+
+def summarise(
+    subjects: Sequence[Subject], pictures: PictureList, missing: Mapping[str, str], choices: MeasureConfig
+) -> Results:
+    """The results of a run; `missing` says what was not measured at all, and why."""
+    groups = _groups(pictures)
+    methods = [subject for subject in subjects if not subject.is_real]
+    reference = next((one for one in methods if one.name == "two-stage"), methods[0] if methods else None)
+    differences = [
+        _difference(reference, other, short, groups, choices)
+        for other in methods
+        if reference is not None and other is not reference
+        for short in COMPARED
+        if short in reference.measures and short in other.measures
+    ]
+    return Results(
+        picture_list={"sha256": pictures.sha256, "count": len(pictures), **pictures.facts},
+        methods=tuple(_method_result(subject, pictures, groups, choices) for subject in subjects),
+        differences=tuple(differences),
+        missing=missing,
+        pck_thresholds=PCK_THRESHOLDS,
+        intervals={
+            "resamples": choices.resamples,
+            "level": choices.level,
+            "seed": choices.seed,
+            "grouped_by": "subject" if groups is not None else "picture",
+        },
+        options=as_plain(choices),
+        software=_software(),
+    )
+
+
+def _method_result(
+    subject: Subject, pictures: PictureList, groups: Int64[np.ndarray, " n"] | None, choices: MeasureConfig
+) -> MethodResult:
+    measured = {}
+    for short, measure in subject.measures.items():
+        if choices.resamples and not short.startswith(("dap_50", "dap_75", "ar")):
+            centred = "frechet" in short or short.startswith("fid")
+            measured[short] = with_interval(
+                measure, rng=np.random.default_rng(choices.seed), resamples=choices.resamples, level=choices.level,
+                method="centred" if centred else "percentile", groups=groups,
+            )  # fmt: skip
+        else:
+            measured[short] = measure.measured()
+    best, worst = _best_and_worst(subject.measures)
+    about = [] if subject.is_real else [subject.folder.about(entry.name) for entry in pictures.entries]
+    seconds = [one["seconds"] for one in about if "seconds" in one]
+    return MethodResult(
+        name=subject.name,
+        title=str(subject.made.get("title", "Real pictures")),
+        is_real=subject.is_real,
+        made=subject.made,
+        measures=measured,
+        gestures=_parts(subject, by_gesture(pictures.entries)),
+        hand_sizes=_parts(subject, by_hand_size(pictures.entries)),
+        pck=_pck_curves(subject, pictures, choices),
+        best=best,
+        worst=worst,
+        seconds_per_picture=float(np.mean(seconds)) if seconds else None,
+        num_notes=dict(Counter(note for one in about for note in one.get("notes", ())).most_common(20)),
+    )
+
+
+def _parts(subject: Subject, parts: Mapping[str, Int64[np.ndarray, " n"]]) -> tuple[Part, ...]:
+    return tuple(
+        Part(
+            name=name,
+            num_pictures=int(counts.sum()),
+            measures={
+                short: subject.measures[short].measured(counts) for short in IN_PARTS if short in subject.measures
+            },
+        )
+        for name, counts in parts.items()
+    )
+
+
+def _difference(
+    first: Subject, second: Subject, short: str, groups: Int64[np.ndarray, " n"] | None, choices: MeasureConfig
+) -> Difference:
+    nothing = Difference(method=first.name, than=second.name, short=short)
+    if not choices.resamples:
+        return replace(nothing, reason="no resampling was asked for")
+    try:
+        found = paired_difference(
+            first.measures[short].statistic, second.measures[short].statistic,
+            rng=np.random.default_rng(choices.seed), resamples=choices.resamples, level=choices.level, groups=groups,
+        )  # fmt: skip
+    except Undefined as why:
+        return replace(nothing, reason=str(why))
+    return replace(nothing, difference=found.difference, interval=found.interval, p_value=found.p_value)
+
+
+def _pck_curves(subject: Subject, pictures: PictureList, choices: MeasureConfig) -> dict[str, tuple[float, ...]]:
+    assert subject.found is not None
+    people = paired_people(truth_of(pictures), subject.found)
+    curves = {}
+    for name, points in (("all", slice(None)), ("hands", slice(LEFT_HAND.start, RIGHT_HAND.stop))):
+        try:
+            curves[name] = tuple(float(share) for share in pck(people.of(points), choices.pose).curve())
+        except Undefined:
+            continue  # no true point: the table says so of PCK's area
+    return curves
+
+
+def _best_and_worst(measures: Measures) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """By the similarity of the hands, and by the distance of their points where that is equal."""
+    oks, error = _per_picture_of(measures["oks_hands"]), _per_picture_of(measures["mpjpe_hands"])
+    order = [int(number) for number in np.lexsort((error, -oks)) if np.isfinite(oks[number])]
+    count = min(_NUM_SHOWN, len(order) // 2) or len(order)
+    return tuple(order[:count]), tuple(order[::-1][:count]) if len(order) > 1 else ()
+
+
+def _per_picture_of(measure: Measure) -> np.ndarray:
+    assert isinstance(measure.statistic, Ratio)
+    return measure.statistic.per_picture
+
+
+def per_picture_table(subjects: Sequence[Subject], pictures: PictureList) -> pa.Table:
+    """One row a picture and method, with the picture's own numbers."""
+    tables = []
+    for subject in subjects:
+        columns: dict[str, Any] = {
+            "method": [subject.name] * len(pictures),
+            "number": np.arange(len(pictures), dtype=np.int32),
+            "id": [entry.id for entry in pictures.entries],
+            "gesture": [entry.gesture for entry in pictures.entries],
+            "subject": [entry.subject for entry in pictures.entries],
+            "hand_share": hand_shares(pictures.entries),
+        }
+        for short, measure in subject.measures.items():
+            if isinstance(measure.statistic, Ratio):
+                columns[short] = measure.statistic.per_picture
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _groups(pictures: PictureList) -> Int64[np.ndarray, " n"] | None:
+    """Pictures of a person together; None where the list knows no person, or each once."""
+    return groups_of([entry.subject or entry.id for entry in pictures.entries])
+
+
+def groups_of(persons: Sequence[str]) -> Int64[np.ndarray, " n"] | None:
+    """A number for each person; None where each is in one picture."""
+    names, numbers = np.unique(persons, return_inverse=True)
+    return None if len(names) == len(persons) else numbers.astype(np.int64)
+
+
+def _software() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,151 @@
+"""What every method is: built from options, loaded onto a device, called with prompts, poses and seeds.
+
+Axis legend: b pictures, h w picture size, l k latent size.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from h2d.config import config
+from h2d.errors import UserError
+from h2d.infer.framing import LATENT_SCALE, output_size
+from h2d.infer.jobs import Job, make_jobs
+from h2d.infer.loop import first_noise, generator_of
+from h2d.infer.outpaint import BODY
+from h2d.infer.schedulers import SCHEDULERS
+from h2d.models.weights import WEIGHTS, locate
+from h2d.pose.pose import Pose
+from h2d.registry import check_name
+
+Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
+WantedSize: TypeAlias = tuple[int | None, int | None]
+"""Height and width; None: by the pose's shape."""
+
+DEFAULT_STEPS: Final = 50
+DEFAULT_GUIDANCE: Final = 7.5
+
+
+@config
+class BaselineOptions:
+    """What methods are made from; each takes what it needs of it. None is the method's own."""
+
+    weights: Path | None = None
+    """Folder of weights; None: $H2D_MODELS, or ~/.cache/h2d/models."""
+    base: str | None = None
+    """Name or place of what the method stands on."""
+    control: str | None = None
+    """Name or place of the network that sees the pose."""
+    control_scale: float | None = None
+    """How strongly it steers. None: 1; 0.55 of HandRefiner."""
+    scheduler: str = "ddim"
+    first: Literal["controlnet", "stable-diffusion"] = "controlnet"
+    """HandRefiner: what makes the picture that it repairs, where none is given."""
+    picture: Path | None = None
+    """HandRefiner: that picture. A file, or a folder of files named by the first 16 digits of their pose's hash."""
+    depth: Path | None = None
+    """HandRefiner: the hands' depth, brighter is nearer; None: drawn from the pose's points. As `picture`."""
+    mask: Path | None = None
+    """HandRefiner: what is painted anew; None: boxes around the depth. As `picture`."""
+    hand: Path | None = None
+    """Two-stage: a run, a checkpoint or its model."""
+    hand_controlnet: Path | None = None
+    """Two-stage: a public ControlNet of hand landmarks instead."""
+    outpaint: str | None = None
+    """Two-stage: a run, a checkpoint or its model, or an OpenPose ControlNet by name or folder."""
+    hand_base: str | None = None
+    pipeline: Path | None = None
+    """Two-stage: a saved pipeline instead of all these."""
+
+    def __post_init__(self) -> None:
+        check_name(SCHEDULERS, self.scheduler, kind="scheduler")
+        if self.control_scale is not None and self.control_scale < 0:
+            raise ValueError(f"control_scale must not be negative, got {self.control_scale}")
+        if self.mask is not None and self.depth is None:
+            raise ValueError("mask without depth: give both, or neither")
+
+
+@runtime_checkable
+class Baseline(Protocol):
+    """Makes pictures. Building it is cheap and reads no weights."""
+
+    title: ClassVar[str]
+    """As a table of results names it."""
+
+    def __init__(self, options: BaselineOptions) -> None: ...
+
+    def places(self) -> Mapping[str, Path]:
+        """Where its weights lie, by their part; raises `UserError` in one line where they are missing."""
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Read the weights; raises `UserError` on files of another kind."""
+
+    @property
+    def components(self) -> Mapping[str, Any]:
+        """Its networks by name, once loaded."""
+
+    def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
+        """The (height, width) of a pose's picture; raises `UserError` on one that it cannot make."""
+
+    def notes(self, prompt: str, pose: Pose) -> list[str]:
+        """What a person should know of a picture: what of the pose or the prompt the method does not see."""
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        poses: Sequence[Pose],
+        seeds: Sequence[int],
+        *,
+        size: WantedSize = (None, None),
+        steps: int | None = None,
+        guidance: float | None = None,
+        negative: str | None = None,
+    ) -> list[Picture]:
+        """A picture each, of one size: of its own prompt, pose and seed alone, up to rounding in batched arithmetic.
+
+        None is the method's own. Raises `UserError` on counts and sizes that do not go together.
+        """
+
+
+def place_of(name: str, given: str | None, folder: Path | None) -> Path:
+    """Where the weights of a name lie, or what was given in their stead: another name, or a path."""
+    if given is None or given in WEIGHTS:
+        return locate(given or name, folder=folder)
+    place = Path(given)
+    if not place.exists():
+        raise UserError(f"{given}: no such weights: give a name of h2d models list, or a path")
+    return place
+
+
+def plan(
+    unet: Any, prompts: Sequence[str], poses: Sequence[Pose], seeds: Sequence[int], wanted_hw: WantedSize
+) -> list[Job]:
+    """Prompts, poses and seeds as jobs of one size; raises `UserError`."""
+    short, multiple = sizes_of(unet)
+    return make_jobs(
+        prompts, poses, seeds, num_images_per_prompt=1, wanted_hw=wanted_hw, short_px=short, multiple=multiple
+    )
+
+
+def size_of(unet: Any, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
+    """The (height, width) that `plan` gives a pose; raises `UserError`."""
+    short, multiple = sizes_of(unet)
+    return output_size(pose.size_hw, wanted_hw, short_px=short, multiple=multiple)
+
+
+def sizes_of(unet: Any) -> tuple[int, int]:
+    """A U-Net's native picture size, and what a picture's sides are multiples of."""
+    deeper = len(unet.config.block_out_channels) - 1
+    return unet.config.sample_size * LATENT_SCALE, LATENT_SCALE * 2**deeper
+
+
+def noise_of(jobs: Sequence[Job]) -> Float[Tensor, "b 4 l k"]:
+    """What each picture starts from: that of stage 2 of the two-stage method with the same seed."""
+    height, width = jobs[0].framed.size_hw
+    shape = 4, height // LATENT_SCALE, width // LATENT_SCALE
+    return first_noise(shape, [generator_of(job.seed, BODY) for job in jobs])

@@ -1,0 +1,138 @@
+"""Methods on pipelines of diffusers' own: the same parts, noise and call, and what each is shown besides the prompt."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from h2d.infer.baselines import OWN_OPTIONS
+from h2d.infer.baselines.base import (
+    DEFAULT_GUIDANCE,
+    DEFAULT_STEPS,
+    BaselineOptions,
+    Picture,
+    WantedSize,
+    noise_of,
+    place_of,
+    plan,
+    size_of,
+)
+from h2d.infer.jobs import Job
+from h2d.infer.latents import decode
+from h2d.infer.schedulers import make_scheduler
+from h2d.infer.text import cut_note
+from h2d.models.base import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.pose.pose import Pose
+
+
+class PipelineBaseline:
+    """What the methods have in common; each has its own `_pipeline` and `_shown`.
+
+    A base class against the house's rule: the methods differ in these two functions alone.
+    """
+
+    name: ClassVar[str]
+    base: ClassVar[str] = "stable-diffusion-1.5"
+    control: ClassVar[str | None] = None
+    scale: ClassVar[float] = 1.0
+
+    def __init__(self, options: BaselineOptions) -> None:
+        self._options = options
+        self._pipe: Any = None
+
+    def places(self) -> Mapping[str, Path]:
+        """The base, and the network that sees the pose."""
+        chosen = self._options
+        found = {"base": place_of(self.base, chosen.base, chosen.weights)}
+        if self.control is not None:
+            found["control"] = place_of(self.control, chosen.control, chosen.weights)
+        return found
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Read the parts and join them to the pipeline."""
+        places = self.places()
+        self._pipe = self._pipeline(base_parts(places["base"], self._options.scheduler), places).to(device)
+        if dtype != torch.float32:  # as it was read
+            self._pipe.to(dtype)
+        self._pipe.set_progress_bar_config(disable=True)
+
+    @property
+    def components(self) -> Mapping[str, Any]:
+        """The pipeline's."""
+        found: Mapping[str, Any] = self._pipe.components
+        return found
+
+    def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
+        """By the pose's shape, its short side as the U-Net was trained."""
+        return size_of(self._pipe.unet, pose, wanted_hw)
+
+    def notes(self, prompt: str, pose: Pose) -> list[str]:
+        """What of the prompt is cut."""
+        cut = cut_note(self._pipe.tokenizer, prompt)
+        return [cut] if cut else []
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        poses: Sequence[Pose],
+        seeds: Sequence[int],
+        *,
+        size: WantedSize = (None, None),
+        steps: int | None = None,
+        guidance: float | None = None,
+        negative: str | None = None,
+    ) -> list[Picture]:
+        """As `Baseline`."""
+        jobs = plan(self._pipe.unet, prompts, poses, seeds, size)
+        return self._make(jobs, steps, guidance, negative, self._shown(jobs))
+
+    @torch.no_grad()
+    def _make(
+        self,
+        jobs: Sequence[Job],
+        steps: int | None,
+        guidance: float | None,
+        negative: str | None,
+        shown: Mapping[str, Any],
+    ) -> list[Picture]:
+        own = OWN_OPTIONS.get(self.name, {})
+        height, width = jobs[0].framed.size_hw
+        unwanted = own.get("negative_prompt", "") if negative is None else negative
+        made = self._pipe(
+            prompt=[job.prompt for job in jobs],
+            negative_prompt=[unwanted] * len(jobs),
+            height=height,
+            width=width,
+            num_inference_steps=steps or DEFAULT_STEPS,
+            guidance_scale=own.get("guidance_scale", DEFAULT_GUIDANCE) if guidance is None else guidance,
+            latents=noise_of(jobs).to(self._pipe.device, self._pipe.unet.dtype),
+            output_type="latent",
+            **shown,
+        )
+        return decode(self._pipe.vae, made.images)
+
+    @property
+    def _strength(self) -> float:
+        given = self._options.control_scale
+        return self.scale if given is None else given
+
+    def _pipeline(self, parts: dict[str, Any], places: Mapping[str, Path]) -> Any:
+        raise NotImplementedError
+
+    def _shown(self, jobs: Sequence[Job]) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+
+def base_parts(place: Path, scheduler: str) -> dict[str, Any]:
+    """The parts of a Stable Diffusion by the names of diffusers' pipelines; no safety checker, as in the comparison."""
+    return {
+        "vae": load_vae(place),
+        "text_encoder": load_text_encoder(place),
+        "tokenizer": load_tokenizer(place),
+        "unet": load_unet(place),
+        "scheduler": make_scheduler(scheduler, load_scheduler(place)),
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }

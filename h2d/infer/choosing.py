@@ -1,0 +1,88 @@
+"""Which models to sample with: those that were named, or those that are there when nobody says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from h2d.errors import UserError
+
+RUNS: Final = (("hand", "outpaint"), ("tiny_hand", "tiny_outpaint"))
+"""Where training writes by default: at full size, and tiny."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Models:
+    """What to sample with: checkpoints of either stage, or one folder that holds a saved pipeline."""
+
+    hand: Path | None = None
+    """A hand generator of `h2d train hand`."""
+    hand_controlnet: Path | None = None
+    """Or a public ControlNet of hand landmarks."""
+    outpaint: Path | str | None = None
+    """A checkpoint of `h2d train outpaint`, or any OpenPose ControlNet by name or folder."""
+    base: str | None = None
+    """What stage 2 stands on, by name or path, where it is not what training says."""
+    hand_base: str | None = None
+    """The same of stage 1."""
+    pipeline: Path | None = None
+    about: str = ""
+    """One line for a person, where they were not named."""
+
+    def exist(self) -> bool:
+        """Whether models are named, and every folder of them is there."""
+        return (self.outpaint or self.pipeline) is not None and all(
+            path.exists() for path in (self.hand, self.hand_controlnet, self.pipeline) if path is not None
+        )
+
+    def as_record(self) -> dict[str, str]:
+        """What was named, for a picture's record."""
+        return {name: str(value) for name in RECORDED if (value := getattr(self, name)) is not None}
+
+
+RECORDED: Final = ("hand", "hand_controlnet", "outpaint", "base", "hand_base", "pipeline")
+
+
+def recorded_models(record: Mapping[str, str]) -> Models:
+    """The models of a picture's record."""
+    paths = {name: Path(record[name]) for name in ("hand", "hand_controlnet", "pipeline") if name in record}
+    names = {name: record[name] for name in ("outpaint", "base", "hand_base") if name in record}
+    return Models(
+        hand=paths.get("hand"),
+        hand_controlnet=paths.get("hand_controlnet"),
+        pipeline=paths.get("pipeline"),
+        outpaint=names.get("outpaint"),
+        base=names.get("base"),
+        hand_base=names.get("hand_base"),
+    )
+
+
+def default_models(runs: Path = Path("runs")) -> Models:
+    """The newest checkpoints of both stages under `runs/`; raises `UserError` with the remedy where there are none."""
+    for hand_run, outpaint_run in RUNS:
+        hand, outpaint = newest_model(runs / hand_run), newest_model(runs / outpaint_run)
+        if hand and outpaint:
+            kind = "miniature networks, which show that it runs and not how it looks" if "tiny" in hand_run else "yours"
+            return Models(hand=hand, outpaint=outpaint, about=f"With {hand.parent} and {outpaint.parent}: {kind}.")
+    raise UserError(
+        f"no models: {runs}/ holds no checkpoints of both stages: name them by --hand and --outpaint, or train the"
+        " miniature: h2d train hand --config configs/tiny_hand.yaml, and the same with outpaint"
+    )
+
+
+def newest_model(run: Path) -> Path | None:
+    """The `model` folder of a run's last whole checkpoint."""
+    found = [path / "model" for path in (run / "checkpoints").glob("step-*") if (path / "state.json").is_file()]
+    return max(found, key=lambda path: path.parent.name, default=None)
+
+
+def model_folder(given: Path | str) -> Path:
+    """The folder of a stage's weights, of a run, a checkpoint or the folder itself; raises `UserError`."""
+    given = Path(given)
+    if (given / "h2d.json").is_file():
+        return given
+    if (given / "model" / "h2d.json").is_file():
+        return given / "model"
+    if found := newest_model(given):
+        return found
+    raise UserError(f"{given}: no checkpoint of h2d train: give a run, a step of it, or its folder `model`")

@@ -1,0 +1,124 @@
+"""`h2d evaluate` on the command line: the whole walk with miniature models and the real detector, and its errors."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from h2d.cli import app
+from h2d.errors import UserError
+
+TESTS = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    sys.path[:0] = [str(TESTS / "manifests"), str(TESTS / "infer")]
+    from manifest_builder import build_manifest
+    from tiny_models import write_checkpoints
+
+    folder = tmp_path_factory.mktemp("evaluate")
+    build_manifest(folder / "manifest", num_pictures=6, splits=("test",))
+    write_checkpoints(folder / "runs")
+    return folder
+
+
+def call(*arguments, **options):
+    return CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False, **options)
+
+
+@pytest.fixture(scope="module")
+def list_file(place):
+    path = place / "list.jsonl"
+    ended = call(
+        "evaluate", "protocol", "--manifest", place / "manifest", "-n", 3, "--seed", 1, "--size", 128, "--out", path
+    )
+    assert ended.exit_code == 0, ended.output
+    assert "3 of 6 usable pictures" in ended.output
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(place, list_file):
+    """The ablation, that is three methods, with everything small."""
+    ended = call(
+        "evaluate", "ablation", "--list", list_file, "--out", place / "run", "--hand", place / "runs/tiny_hand",
+        "--outpaint", place / "runs/tiny_outpaint", "--steps", 2, "--device", "cpu", "--resamples", 10,
+        "--features", "none", "--sample", "hand_attempts=1", "--sample", "guidance_scale=1", "--json",
+    )  # fmt: skip
+    assert ended.exit_code == 0, ended.output
+    return json.loads(ended.stdout)
+
+
+def test_the_walk_ends_in_tables(place, run):
+    assert [method["name"] for method in run["methods"]] == ["real", "two-stage-bbox", "two-stage-naive", "two-stage"]
+    for method in run["methods"][1:]:
+        assert method["measures"]["dap"]["value"] is not None
+        assert len(list((place / "run/methods" / method["name"] / "pictures").glob("*.png"))) == 3
+        assert method["made"]["identity"]["sample"]["num_inference_steps"] == 2
+    blends = {method["made"]["identity"]["sample"]["blend"] for method in run["methods"][1:]}
+    assert blends == {"expanding", "naive", "bbox"}
+    for name in ("report.html", "report.md", "report.tex", "results.json", "per_picture.parquet"):
+        assert (place / "run" / name).stat().st_size > 1000
+
+
+def test_the_same_command_makes_nothing_again(place, list_file, run):
+    before = {path: path.stat().st_mtime_ns for path in (place / "run/methods").rglob("*.p*") if path.is_file()}
+    ended = call("evaluate", "report", place / "run", "--resamples", 10, "--features", "none")
+    assert ended.exit_code == 0, ended.output
+    assert "Report:" in ended.output
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("protocol", "--manifest", "{place}/none"), "no such folder"),
+        (("protocol", "--manifest", "{place}/manifest", "-n", 99), "99 were asked for: give -n 6 or fewer"),
+        (("run", "--list", "{place}/none.jsonl"), "make one: h2d evaluate protocol"),
+        (("run", "--list", "{list}", "--method", "mine"), "unknown method 'mine': choose one of"),
+        (("run", "--list", "{list}", "--method", ","), "--method is empty"),
+        (("run", "--list", "{list}", "--set", "look.wide=3"), "there is no such option"),
+        (("run", "--list", "{list}", "--hand", "{place}/runs/tiny_hand"), "one stage alone was named"),
+        (("run", "--list", "{list}", "--sample", "steps=3"), "there is no such option"),
+        (("folder", "{place}/none", "--list", "{list}"), "no such folder: give the folder of the pictures"),
+        (("folder", "{place}", "--list", "{list}", "--match", "size"), "choose one of auto, id, order"),
+        (("report", "{place}/runs"), "not a run of h2d evaluate"),
+    ],
+)
+def test_a_mistake_is_one_line(place, list_file, tmp_path, arguments, message):
+    given = [str(one).format(place=place, list=list_file) for one in arguments]
+    out = () if arguments[0] in ("report",) else ("--out", tmp_path / "out")
+    with pytest.raises(UserError) as caught:
+        call("evaluate", *given, *out)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists(), "nothing is written before all is checked"
+
+
+def test_a_report_is_compared_with_itself(place, run):
+    ended = call("evaluate", "compare", place / "run", place / "run")
+    assert ended.exit_code == 0, ended.output
+    assert "MPJPE hands" in ended.output
+    plain = json.loads(call("evaluate", "compare", place / "run", place / "run", "--json").stdout)
+    assert {row["difference"] for row in plain["measures"] if row["measure"] == "mpjpe"} == {0.0}
+
+
+def test_figures_are_written_beside_the_run(place, run):
+    ended = call("evaluate", "figures", place / "run", "--pictures", "0,2", "--features", "random", "--device", "cpu")
+    assert ended.exit_code == 0, ended.output
+    for name in ("methods", "blends", "foregrounds", "inception_channels"):
+        assert (place / "run" / "figures" / f"{name}.png").stat().st_size > 10_000
+    with pytest.raises(UserError, match="--pictures '1;2': give numbers with commas"):
+        call("evaluate", "figures", place / "run", "--pictures", "1;2")
+
+
+def test_annotators_are_judged_on_drawn_people(tmp_path):
+    ended = call("evaluate", "annotators", "-n", 3, "--size", 160, "--out", tmp_path, "--resamples", 10)
+    assert ended.exit_code == 0, ended.output
+    assert "3 pictures" in ended.output
+    assert "goal 0.95" in ended.output
+    plain = json.loads((tmp_path / "annotators.json").read_text())
+    assert plain["rows"][0]["body"]["value"] == 1
