@@ -1,7 +1,7 @@
 """`h2d sample`: a pose and a prompt to pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,7 +65,14 @@ def sample(
     ] = None,
     hand_base: Annotated[str | None, typer.Option(help="The same of stage 1.", show_default=False)] = None,
     pipeline: Annotated[Path | None, typer.Option(help="Or a saved pipeline's folder.", show_default=False)] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(help="FILE.safetensors or FILE:STRENGTH; may be repeated.", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    offload: Annotated[bool, typer.Option("--offload", help="Keep networks that wait off the GPU.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks: minutes at first, then faster.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16.")] = "auto",
     config: Annotated[Path | None, typer.Option(help="YAML file of options.", show_default=False)] = None,
     overrides: Annotated[
@@ -87,7 +94,7 @@ def sample(
         "hand_photo": hand_photo,
         **read_size(size),
     }
-    named = {
+    named: dict[str, Any] = {
         "hand": hand,
         "hand_controlnet": hand_controlnet,
         "outpaint": outpaint,
@@ -95,7 +102,9 @@ def sample(
         "hand_base": hand_base,
         "pipeline": pipeline,
     }
-    chosen = read_method(method, like, named, intermediates=save_intermediates)
+    ours_alone = {**named, "lora": lora or None, "offload": offload or None, "compile": compiled or None}
+    chosen = read_method(method, like, ours_alone, intermediates=save_intermediates)
+    named["loras"] = tuple(lora) if lora else None
     own = own_overrides(chosen, overrides or [], config)
     request = None if batch else read_request(pose, prompt, n, seed, like, flags, config, own)
     models = read_models(named, like) if chosen == OURS else None
@@ -104,14 +113,22 @@ def sample(
 
     from h2d.cli.sample_batch import sample_batch
     from h2d.cli.sample_progress import SampleProgress
-    from h2d.infer.session import Session
+    from h2d.infer.session import Session, device_of
 
-    session: MethodSession = (
-        Session(models, device=device, precision=read_precision(precision))
-        if models is not None
-        else open_method(chosen, overrides or [], like, base, device=device, precision=read_precision(precision))
-    )
-    at_once = batch_size or (4 if session.device.type == "cuda" else 1)
+    at_once = batch_size or (4 if device_of(device).type == "cuda" else 1)
+    exactness = read_precision(precision)
+    session: MethodSession
+    if models is None:
+        session = open_method(chosen, overrides or [], like, base, device=device, precision=exactness)
+    else:
+        session = Session(
+            models,
+            device=device,
+            precision=exactness,
+            offload=offload,
+            compiled=compiled,
+            batch_size=min(at_once, n) if request else at_once,
+        )
     if request is None:
         assert batch is not None
         folder = out if out != _OUT else out / batch.stem

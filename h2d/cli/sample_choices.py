@@ -64,7 +64,7 @@ def read_models(named: dict[str, Any], like: Path | None) -> "Models":
     from h2d.infer.provenance import read_record
 
     given = {name: value for name, value in named.items() if value is not None}
-    if not given.keys() - {"base", "hand_base"}:
+    if not given.keys() - {"base", "hand_base", "loras"}:
         then = recorded_models(read_record(like)["models"]) if like is not None else None
         return replace(then if then is not None and then.exist() else default_models(), **given)
     if "pipeline" not in given and "outpaint" not in given:

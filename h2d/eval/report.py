@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from h2d.eval.measured import Measured
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import flat
@@ -30,6 +28,7 @@ from h2d.eval.report_tables import (
 )
 from h2d.eval.results import MethodResult, Part, Results
 from h2d.manifests.files import write_text
+from h2d.pages import page_template
 
 HTML_FILE: Final = "report.html"
 MARKDOWN_FILE: Final = "report.md"
@@ -69,18 +68,11 @@ def write_reports(results: Results, pictures: PictureList, out: Path) -> Path:
 
 def page(results: Results, pictures: PictureList, out: Path, tables: Mapping[str, Table | None]) -> str:
     """The page."""
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("report.html.j2")
     main = tables["main"]
     assert main is not None
     colours = colours_of(results)
     methods = [method for method in results.methods if not method.is_real]
-    return template.render(
+    return page_template(Path(__file__).with_name("report.html.j2")).render(
         results=results,
         main=main,
         ablation=tables["ablation"],

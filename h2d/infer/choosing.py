@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from h2d.errors import UserError
 
@@ -26,6 +26,8 @@ class Models:
     hand_base: str | None = None
     """The same of stage 1."""
     pipeline: Path | None = None
+    loras: tuple[str, ...] = ()
+    """Files, each with `:` and its strength where that is not 1."""
     about: str = ""
     """One line for a person, where they were not named."""
 
@@ -35,15 +37,16 @@ class Models:
             path.exists() for path in (self.hand, self.hand_controlnet, self.pipeline) if path is not None
         )
 
-    def as_record(self) -> dict[str, str]:
+    def as_record(self) -> dict[str, Any]:
         """What was named, for a picture's record."""
-        return {name: str(value) for name in RECORDED if (value := getattr(self, name)) is not None}
+        named = {name: str(value) for name in RECORDED if (value := getattr(self, name)) is not None}
+        return {**named, **({"loras": list(self.loras)} if self.loras else {})}
 
 
 RECORDED: Final = ("hand", "hand_controlnet", "outpaint", "base", "hand_base", "pipeline")
 
 
-def recorded_models(record: Mapping[str, str]) -> Models:
+def recorded_models(record: Mapping[str, Any]) -> Models:
     """The models of a picture's record."""
     paths = {name: Path(record[name]) for name in ("hand", "hand_controlnet", "pipeline") if name in record}
     names = {name: record[name] for name in ("outpaint", "base", "hand_base") if name in record}
@@ -54,6 +57,7 @@ def recorded_models(record: Mapping[str, str]) -> Models:
         outpaint=names.get("outpaint"),
         base=names.get("base"),
         hand_base=names.get("hand_base"),
+        loras=tuple(record.get("loras", ())),
     )
 
 

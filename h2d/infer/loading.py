@@ -86,6 +86,35 @@ def load_checkpoints(
     return pipe.to(torch_dtype) if torch_dtype is not None else pipe
 
 
+def weight_folders(models: Models) -> dict[str, Path]:
+    """Where each network's weights are, by component: a folder, or a base in one file. Loads nothing.
+
+    Raises `UserError` on what is missing.
+    """
+    if models.pipeline is not None:
+        return {folder.name: folder for folder in models.pipeline.iterdir() if any(folder.glob("*.safetensors"))}
+    assert models.outpaint is not None
+    body = _body(models.outpaint, models.base)
+    found = {name: _part(body.base, name) for name in ("unet", "vae", "text_encoder")}
+    found["controlnet"] = body.controlnet
+    if models.hand is not None:
+        folder = model_folder(models.hand)
+        place = _base(folder, _facts(folder, "hand"), models.hand_base, flag="--hand-base")
+        found |= {"hand_unet": folder / "unet", "mask_head": folder / "mask_head"}
+    elif models.hand_controlnet is not None:
+        place = _place(models.hand_base or PUBLIC_HAND_BASE)
+        found |= {"hand_unet": _part(place, "unet"), "hand_controlnet": models.hand_controlnet}
+    else:
+        return found
+    if place != body.base:
+        found |= {f"hand_{name}": _part(place, name) for name in ("vae", "text_encoder")}
+    return found
+
+
+def _part(base: Path, name: str) -> Path:
+    return base if base.is_file() else base / name
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Body:
     """What stage 2 is made of."""

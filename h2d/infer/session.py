@@ -12,7 +12,9 @@ from h2d.config import as_plain
 from h2d.errors import UserError
 from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
-from h2d.infer.loading import load_models
+from h2d.infer.loading import PUBLIC_SIZE_PX, load_models, weight_folders
+from h2d.infer.lora import fuse_lora, parse_lora
+from h2d.infer.memory import available_bytes, check_memory, need_of
 from h2d.infer.options import SampleOptions
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
@@ -69,18 +71,52 @@ class MethodSession(Protocol):
 class Session:
     """Loads once, samples often."""
 
-    def __init__(self, models: Models, *, device: str = "auto", precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        models: Models,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        offload: bool = False,
+        compiled: bool = False,
+        batch_size: int = 1,
+    ) -> None:
+        """Load, after memory was seen to hold `batch_size` pictures. `offload` keeps idle networks off the GPU."""
         quiet_libraries()
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         self._models = models
-        self.pipe: TwoStagePipeline = load_models(models).to(self.device)
+        if offload and self.device.type != "cuda":
+            raise UserError(f"--offload: there is nothing to keep off a {self.device.type}: leave it out")
+        self._check_memory(offload, batch_size)
+        self.pipe: TwoStagePipeline = load_models(models)
         if self.precision != "fp32":
             self.pipe.to(TYPES[self.precision])
+        for lora in models.loras:
+            file, strength = parse_lora(lora)
+            fuse_lora(self.pipe, file, scale=strength)
+        self._fingerprints = fingerprints(self.pipe)
         self.pipe.set_progress_bar_config(disable=True)
+        if offload:
+            self.pipe.enable_model_cpu_offload(device=self.device)
+        else:
+            self.pipe.to(self.device)
+        if compiled:
+            # CUDA graphs take the launching of thousands of small kernels off the CPU.
+            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+            self.pipe.compile_networks(mode=mode)
         if self.device.type == "cpu" and sum(map(torch.numel, self.pipe.unet.parameters())) < _SMALL:
             torch.set_num_threads(1)
-        self._fingerprints = fingerprints(self.pipe)
+
+    def _check_memory(self, offload: bool, batch_size: int) -> None:
+        size = PUBLIC_SIZE_PX
+        need = need_of(
+            weight_folders(self._models), precision=self.precision, num_pixels=size**2, batch_size=batch_size
+        )
+        what = f"a picture of {size} x {size}" if batch_size == 1 else f"a batch of {batch_size} pictures"
+        available = available_bytes(self.device)
+        on_gpu = self.device.type == "cuda"
+        check_memory(need, available, on_gpu=on_gpu, offload=offload, batch_size=batch_size, what=what)
 
     def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
         """The pictures of some items of one size, in one batch: the same batch gives the same bits."""

@@ -179,3 +179,35 @@ def test_no_picture_is_overwritten(here):
     (here / "a-2.png").touch()
     assert unused(here / "a.png").name == "a-3.png"
     assert unused(here / "b.png").name == "b.png"
+
+
+def test_a_lora_is_recorded_and_used_again(here, loaded):
+    import torch
+    from safetensors.torch import save_file
+
+    name = "down_blocks.0.resnets.0.conv1"
+    weight = loaded.unet.get_submodule(name).weight
+    factors = {"lora_A": torch.ones(1, *weight.shape[1:]), "lora_B": torch.ones(weight.shape[0], 1, 1, 1)}
+    save_file({f"unet.{name}.{part}.weight": value for part, value in factors.items()}, here / "style.safetensors")
+    arguments = ["--pose", "pose.json", "--prompt", "x", "--seed", "4", *FEW]
+    assert run(*arguments, "--lora", "style.safetensors:0.5", "--out", "styled.png").exit_code == 0
+    assert run(*arguments, "--out", "plain.png").exit_code == 0
+    assert not np.array_equal(pixels("styled.png"), pixels("plain.png"))
+    assert read_record(here / "styled.png")["models"]["loras"] == ["style.safetensors:0.5"]
+    again = run("--like", "styled.png", "--out", "again.png")
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(pixels("again.png"), pixels("styled.png"))
+
+
+def test_too_little_memory_is_said_before_loading(here, monkeypatch):
+    import h2d.infer.session as session_module
+
+    monkeypatch.setattr(session_module, "available_bytes", lambda device: 1000)
+    monkeypatch.setattr(session_module, "load_models", lambda models: pytest.fail("it was loaded"))
+    done = run("--pose", "pose.json", "--prompt", "x")
+    assert "a picture of 512 x 512 needs about 0.0 GiB of memory, 0.0 GiB are free" in str(done.exception)
+
+
+def test_offload_without_a_gpu_is_one_line():
+    done = run("--pose", "pose.json", "--prompt", "x", "--device", "cpu", "--offload")
+    assert "--offload: there is nothing to keep off a cpu" in str(done.exception)

@@ -31,10 +31,10 @@ class StandInExamples:
         self._size_px = size_px
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
-        picture = decode_square(row["image"], self._size_px)
+        picture = planes(decode_square(row["image"], self._size_px))
         if training:
             picture = shift_colours(picture, random)
-        small = torch.nn.functional.avg_pool2d(as_floats("image", planes(picture)), 8)
+        small = torch.nn.functional.avg_pool2d(as_floats("image", torch.from_numpy(picture)), 8)
         return {"image": small, **draw_noise(random, size_px=self._size_px)}
 
 

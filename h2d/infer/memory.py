@@ -1,0 +1,102 @@
+"""How much memory sampling needs, said before anything is loaded, and what would fit instead."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from h2d.errors import UserError
+
+BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
+WORKING_VALUES: Final = 0.4e9
+"""Values that the networks hold at once for a picture of 512 x 512 with guidance, beside their weights: the VAE's
+decoder holds 0.19e9 by our count, the U-Net and its ControlNet about as many where attention is not written out."""
+
+_GIB: Final = 2**30
+_MEMINFO: Final = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """Of one batch, in bytes."""
+
+    weights: int
+    largest: int
+    """What stays on the GPU when the other networks wait in the machine's memory."""
+    working: int
+
+    @property
+    def whole(self) -> int:
+        """With every network on the device."""
+        return self.weights + self.working
+
+    @property
+    def offloaded(self) -> int:
+        """With one U-Net and its ControlNet there at a time."""
+        return self.largest + self.working
+
+
+def need_of(folders: Mapping[str, Path], *, precision: str, num_pixels: int, batch_size: int) -> Need:
+    """Of networks by component name, each in its folder or file."""
+    width = BYTES[precision]
+    values = {name: count_values(folder) for name, folder in folders.items()}
+    steered = values.get("unet", 0) + values.get("controlnet", 0) + values.get("hand_controlnet", 0)
+    return Need(
+        weights=width * sum(values.values()),
+        largest=width * max(steered, values.get("hand_unet", 0) + values.get("hand_controlnet", 0)),
+        working=round(width * WORKING_VALUES * batch_size * num_pixels / 512**2 * min(1.0, _share(values))),
+    )
+
+
+def count_values(place: Path) -> int:
+    """Values in a folder's safetensors files, or in one file, by their headers; of two precisions the full one's."""
+    from safetensors import safe_open
+
+    files = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
+    full = [file for file in files if not file.name.endswith(".fp16.safetensors")]
+    total = 0
+    for file in full or files:
+        with safe_open(file, framework="pt") as opened:
+            for key in opened.keys():  # noqa: SIM118  # it is no mapping
+                size = 1
+                for length in opened.get_slice(key).get_shape():
+                    size *= length
+                total += size
+    return total
+
+
+def available_bytes(device: Any) -> int | None:
+    """Free memory of a CUDA device, or of the machine; None where it cannot be told."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type != "cpu" or not _MEMINFO.is_file():
+        return None
+    for line in _MEMINFO.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def check_memory(need: Need, available: int | None, *, on_gpu: bool, offload: bool, batch_size: int, what: str) -> None:
+    """Raise `UserError` when it will not fit, with what would."""
+    wanted = need.offloaded if offload else need.whole
+    if available is None or wanted <= available:
+        return
+    remedies = []
+    if on_gpu and not offload and need.offloaded <= available:
+        remedies.append(f"--offload (about {need.offloaded / _GIB:.1f} GiB)")
+    one = wanted - need.working + need.working // batch_size
+    if batch_size > 1 and one <= available:
+        remedies.append("--batch-size 1")
+    place = "GPU memory" if on_gpu else "memory"
+    advice = " or ".join(remedies) or ("--device cpu, or a larger GPU" if on_gpu else "a smaller --size")
+    raise UserError(
+        f"{what} needs about {wanted / _GIB:.1f} GiB of {place}, {available / _GIB:.1f} GiB are free: use {advice}"
+    )
+
+
+def _share(values: Mapping[str, int]) -> float:
+    """How large the networks are beside Stable Diffusion 1.5's U-Net: a miniature works in less."""
+    return values.get("unet", 0) / 860e6
