@@ -66,7 +66,9 @@ def measure_run(
     for subject in subjects:
         subject.found = _found(subject.tables["pose"], pictures)
         subject.measures = _measures(subject, reference, pictures, looks, choices)
-    results = summarise(subjects, pictures, looks.missing, choices)
+    results = summarise(subjects, pictures, looks.missing, choices, watch)
+    if results is None:
+        return None
     write_parquet(out / PER_PICTURE_FILE, per_picture_table(subjects, pictures))
     results.write(out)
     return results
