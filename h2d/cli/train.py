@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from h2d.train.plan import Plan
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "hand": {"data.manifests": ["manifests/hagrid"], "steps": 30_000, "out": "runs/hand"},
+    "hand": {"data.manifests": ["manifests/mix_hand"], "steps": 30_000, "out": "runs/hand"},
     "vae": {"data.manifests": ["manifests/miniature"], "steps": 10_000, "out": "runs/vae"},
     "base": {"data.manifests": ["manifests/miniature"], "steps": 10_000, "out": "runs/base"},
     "outpaint": {"data.manifests": ["manifests/laion-human"], "steps": 6_000, "out": "runs/outpaint"},
+}
+_HOW_TO_MAKE: dict[str, str] = {
+    "hand": "h2d prepare mix --config configs/mix_hand.yaml",
+    "vae": "h2d synth manifest --out manifests/miniature",
+    "base": "h2d synth manifest --out manifests/miniature",
+    "outpaint": "h2d prepare laion-human",
 }
 
 
@@ -90,6 +96,8 @@ def _choices(stage: str, flags: dict[str, Any], file: Path | None, overrides: li
         named = any(override.split("=")[0].strip() == place for override in overrides)
         if flags[place] is None and key not in inside and not named:
             flags[place] = value
+            if place == "data.manifests" and not Path(value[0]).exists():
+                raise UserError(f"{value[0]}: no such manifest: make it ({_HOW_TO_MAKE[stage]}), or give --manifest")
     return load_config(TrainConfig, {**flags, "stage": stage}, file=file, overrides=overrides)
 
 

@@ -130,8 +130,8 @@ def _flat(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, Tensor], di
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU that share no memory, which safetensors asks for."""
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    """On the CPU and contiguous, which safetensors asks for; what is so already is not copied."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _sync(folder: Path) -> None:

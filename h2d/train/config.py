@@ -51,7 +51,7 @@ class SpeedConfig:
     gradient_checkpointing: bool = False
     compile: bool = False
     channels_last: bool = False
-    loader_workers: int = 2
+    loader_workers: int = 4
     cache_latents: bool = False
     """Encode every row once before the first step, and keep the posteriors in the trainer's memory. Refused where
     colours are shifted (as the paper does for hands) or crops mirrored; for small sets that are seen many times."""

@@ -131,6 +131,7 @@ def divide(
     training: list[Group] = []
     validation: list[Group] = []
     for manifest in manifests:
+        _check_columns(manifest, stage)
         for split in ("train", "val") if has_validation else ("train",):
             for path, number, light in _light_groups(manifest, stage, split):
                 usable = stage.usable(light)
@@ -149,6 +150,16 @@ def divide(
         validation=checked if len(checked) else None,
         held_out_by="split val" if has_validation else f"{held_out_share:.0%} of the subjects of split train",
     )
+
+
+def _check_columns(manifest: Manifest, stage: TrainingStage) -> None:
+    for path in manifest.parts(stage.table):
+        with open_part(path) as file:
+            absent = [name for name in stage.columns if name not in file.schema_arrow.names]
+        if absent:
+            raise UserError(
+                f"{path}: column {absent[0]} is missing, which {stage.table} are trained with: prepare anew"
+            )
 
 
 def _light_groups(manifest: Manifest, stage: TrainingStage, split: str) -> list[tuple[Location, int, pa.Table]]:
