@@ -40,6 +40,7 @@ _PART_MEASURES: Final = (
     ("mpjpe_hands", 3),
     ("oks_hands", 2),
     ("found_hands", 2),
+    ("finger_count", 2),
     ("dap", 2),
     ("clipsim", 2),
 )

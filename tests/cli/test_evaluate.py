@@ -132,3 +132,10 @@ def test_the_page_names_every_command_and_no_other():
     for option in set(re.findall(r"--[a-z][a-z-]+", page)) - {"--split", "--name"}:
         helps = [call("evaluate", name, "--help").output for name in named]
         assert any(option in text for text in helps) or option in call("synth", "--help").output, option
+
+
+def test_help_names_every_method():
+    from h2d.eval.methods import METHODS
+
+    text = " ".join(call("evaluate", "run", "--help", env={"COLUMNS": "200"}).output.split())
+    assert all(name in text for name in METHODS)
