@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,17 @@ def test_the_main_table_has_the_papers_rows_then_real_then_ours(finished):
     ]  # fmt: skip
     best = {line.title: line.cells[2].is_best for line in table.lines if line.kind == "ours"}
     assert best == {"Shifted": True, "Far": False, "Nobody": False}
+
+
+def test_the_real_pictures_are_no_method_that_could_be_best(finished):
+    """Not even where they have the same number."""
+    results = finished[1]
+    real, shifted = (next(one for one in results.methods if one.name == name) for name in ("real", "shifted"))
+    same = replace(real, measures={**real.measures, "mpjpe": shifted.measures["mpjpe"]})
+    table = main_table(replace(results, methods=(same, *results.methods[1:])))
+    best = {line.title: line.cells[2].is_best for line in table.lines if line.kind != "published"}
+    assert best["Shifted"]
+    assert not best[real.title]
 
 
 def test_every_dash_has_its_reason_and_nothing_is_nan(finished):
