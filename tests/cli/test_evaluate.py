@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -139,3 +140,20 @@ def test_help_names_every_method():
 
     text = " ".join(call("evaluate", "run", "--help", env={"COLUMNS": "200"}).output.split())
     assert all(name in text for name in METHODS)
+
+
+@pytest.mark.slow
+def test_ray_workers_give_the_numbers_of_this_process(place, list_file, run):
+    arguments = [
+        "evaluate", "run", "--list", list_file, "--out", place / "ray", "--hand", place / "runs/tiny_hand",
+        "--outpaint", place / "runs/tiny_outpaint", "--steps", 2, "--device", "cpu", "--resamples", 10,
+        "--features", "none", "--sample", "hand_attempts=1", "--sample", "guidance_scale=1", "--batch", 2,
+        "--workers", 2, "--json",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "h2d", *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    one, other = json.loads(done.stdout)["methods"][1], run["methods"][3]
+    assert one["name"] == other["name"] == "two-stage"
+    assert one["measures"]["mpjpe"]["value"] == pytest.approx(other["measures"]["mpjpe"]["value"], abs=0.02)
+    assert one["measures"]["mpjpe"]["conventions"] == other["measures"]["mpjpe"]["conventions"]
