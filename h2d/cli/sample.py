@@ -17,7 +17,9 @@ _OUT = Path("samples")
 
 
 def sample(
-    pose: Annotated[Path | None, typer.Option(help="OpenPose JSON: see h2d pose.", show_default=False)] = None,
+    pose: Annotated[
+        Path | None, typer.Option(help="OpenPose JSON, or a name of h2d pose examples.", show_default=False)
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="What the picture shows.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="A folder, or a file ending in .png.")] = _OUT,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Pictures, of seeds counted up.")] = 1,
