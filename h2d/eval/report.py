@@ -20,9 +20,11 @@ from h2d.eval.report_tables import (
     ablation_table,
     as_latex,
     as_markdown,
+    grows,
     interval_text,
     main_table,
     number_text,
+    with_spread,
 )
 from h2d.eval.results import MethodResult, Part, Results
 from h2d.manifests.files import write_text
@@ -178,10 +180,10 @@ def every_measure(methods: Sequence[MethodResult]) -> list[dict[str, Any]]:
             elif one.value is None:
                 cells.append({"text": NO_NUMBER, "interval": "", "reason": one.reason or ""})
             else:
-                decimals = decimals_of(short)
-                spread = "" if one.spread is None else f" ± {number_text(one.spread, decimals)}"
-                text = number_text(one.value, decimals) + spread
-                cells.append({"text": text, "interval": interval_text(one, decimals), "reason": "; ".join(one.notes)})
+                decimals, grow = decimals_of(short), grows(short)
+                text = with_spread(one, decimals, grow=grow)
+                interval = interval_text(one, decimals, grow=grow)
+                cells.append({"text": text, "interval": interval, "reason": "; ".join(one.notes)})
         rows.append(
             {"short": short, "name": named.name, "arrow": "↑" if named.higher_is_better else "↓", "cells": cells}
         )
