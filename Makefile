@@ -38,7 +38,7 @@ lint: install ## ruff, mypy strict, import rules
 
 check: lint test ## everything that a change must pass
 
-bench: install ## measure; each script prints ours, the bare loop and the ratio
+bench: install ## measure; each script prints ours, the bare loop and the ratio; a million records only when told to
 	@for script in bench/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
 
 demo: install ## draw 40 people, prepare them, and say where to look: needs nothing downloaded

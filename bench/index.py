@@ -1,4 +1,6 @@
-"""I1: how fast a dataset is listed, and in how much memory, at 100k and 1M entries.
+"""I1: how fast a dataset is listed, and in how much memory, at 20k and 100k entries, or as many as told.
+
+    python bench/index.py [--sources interhand] [--counts 100000 1000000] [--rounds 3] [--scratch FOLDER]
 
 The files are made up: label files of the right form and empty pictures, as listing opens no picture. Every measurement
 is a process of its own; the median of `--rounds` is told. "all" makes a record of every picture, "sample" of 60,000.
@@ -183,7 +185,7 @@ def main() -> None:
     """Make up, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", nargs="+", choices=WRITERS, default=list(WRITERS))
-    parser.add_argument("--counts", nargs="+", type=int, default=[100_000, 1_000_000])
+    parser.add_argument("--counts", nargs="+", type=int, default=[20_000, 100_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scratch", type=Path, help="Folder for the made-up files. Default: the temporary folder.")
     parser.add_argument("--measure", choices=WRITERS, help=argparse.SUPPRESS)

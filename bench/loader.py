@@ -7,7 +7,6 @@ The limit is what the cores would give if the loader cost nothing but its exampl
 import argparse
 import json
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -28,7 +27,7 @@ from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
 from h2d.manifests.store import Manifest, part_path
 from h2d.pose.draw import draw_skeleton
 from h2d.pose.layouts import HAND_BONES, HANDS
-from h2d.train.batches import draw_noise, shift_colours, to_model_range
+from h2d.train.batches import draw_noise, planes, shift_colours
 from h2d.train.hand import HandOptions, HandStage
 from h2d.train.loading import Share, step_batches
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
@@ -45,7 +44,7 @@ def picture(size_hw: tuple[int, int], random: np.random.Generator) -> np.ndarray
     height, width = size_hw
     coarse = random.integers(0, 255, (height // 24, width // 24, 3)).astype(np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    return np.clip(smooth + random.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+    return np.clip(smooth + random.normal(0, 3, smooth.shape), 0, 255).astype(np.uint8)
 
 
 def hand(middle: tuple[float, float], length: float) -> np.ndarray:
@@ -135,19 +134,39 @@ def stages() -> dict[str, Any]:
     }
 
 
+class Timed:
+    """Examples that tell whose process made them, and how much CPU time that has taken so far."""
+
+    def __init__(self, examples: Any) -> None:
+        self._examples = examples
+
+    def __call__(self, row: Any, random: np.random.Generator, *, training: bool) -> dict[str, torch.Tensor]:
+        example = self._examples(row, random, training=training)
+        told = torch.tensor([os.getpid(), time.process_time()], dtype=torch.float64)
+        return {**example, "told": told}
+
+
 def loaded(rows: Rows, examples: Any, *, workers: int, num_batches: int) -> dict[str, float]:
-    """Wall and CPU seconds a sample of the loader, its start left out of the wall's."""
+    """Wall and CPU seconds a sample, of all processes; what comes before every worker's first batch is left out."""
     share = Share(global_batch=BATCH, micro_batch=BATCH)
-    before = _cpu_s()
     batches = step_batches(
-        rows, examples, share, seed=0, first_step=0, last_step=num_batches + workers, workers=workers, pin=False
+        rows, Timed(examples), share, seed=0, first_step=0, last_step=num_batches + workers, workers=workers, pin=False
     )
-    for _ in range(workers):  # until every worker has started
-        next(batches)
-    started = time.perf_counter()
-    count = sum(len(batch) for batch in batches)
-    wall = time.perf_counter() - started
-    return {"wall_s": wall / count, "cpu_s": (_cpu_s() - before) / (count + workers * BATCH)}
+    spent: dict[int, list[float]] = {}
+
+    def take(batch: Any) -> int:
+        for pid, cpu_s in batch["told"].tolist():
+            spent.setdefault(int(pid), []).append(cpu_s)
+        return len(batch)
+
+    for _ in range(workers):
+        take(next(batches))
+    started, here = time.perf_counter(), time.process_time()
+    count = sum(take(batch) for batch in batches)
+    wall, own = time.perf_counter() - started, time.process_time() - here
+    # Between a worker's first and last sample lies all that it does, joining and handing over included.
+    made = sum(len(times) - 1 for times in spent.values())
+    return {"wall_s": wall / count, "cpu_s": own / count + sum(times[-1] - times[0] for times in spent.values()) / made}
 
 
 def bare(rows: Rows, examples: Any, num_samples: int) -> dict[str, float]:
@@ -177,8 +196,8 @@ def parts_ms(manifest: Manifest) -> dict[str, dict[str, float]]:
         "both": {
             "noise": _ms(lambda: draw_noise(random, size_px=512)),
             "caption": _ms(lambda: caption_tokens(tokenizer, crop["caption"])),
-            "colours": _ms(lambda: shift_colours(square, random)),
-            "to floats": _ms(lambda: to_model_range(square)),
+            "colours": _ms(lambda: shift_colours(planes(square), random, probability=1)),
+            "separate planes": _ms(lambda: planes(square)),
             "joined to a batch": _ms(lambda: [torch.stack([e[name] for e in batch]) for name in names], times=5)
             / BATCH,
         },
@@ -221,14 +240,6 @@ def measure(manifest: Manifest, *, rounds: int, workers: int, num_batches: int) 
             "share_of_the_core_limit": round(median["bare"]["cpu_s"] / cpu, 2),
         }
     return result
-
-
-def _cpu_s() -> float:
-    """Of this process and of the children that have ended."""
-    return sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
 
 
 def _ms(call: Callable[[], object], *, times: int = 30) -> float:

@@ -1,7 +1,7 @@
 """Rows for training: `ManifestRows` and `Manifest.at` beside bare pyarrow on the same files, in one process, in turn.
 
 The pictures are incompressible bytes of a photograph's size; decoding is left out on both sides. Prints one JSON line,
-then a table.
+then a table. Wall times, and CPU times, which other programs on the machine change less.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +78,20 @@ def bare_row(place: Place) -> dict[str, Any]:
     return rows.slice(place.row, 1).to_pylist()[0]
 
 
-def alternating(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round of each; one round before is not counted."""
-    taken: dict[str, list[float]] = {name: [] for name in calls}
+def alternating(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
+    """The median round of each, in seconds by the wall and of the CPU; one round before is not counted."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for number in range(rounds + 1):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             call()
             if number:
-                taken[name].append(time.perf_counter() - start)
-    return taken
+                taken[name].append((time.perf_counter() - start, time.process_time() - cpu_start))
+    return {name: (statistics.median(wall), statistics.median(cpu)) for name, (wall, cpu) in _columns(taken).items()}
+
+
+def _columns(taken: dict[str, list[tuple[float, float]]]) -> dict[str, Sequence[Sequence[float]]]:
+    return {name: list(zip(*rounds, strict=True)) for name, rounds in taken.items()}
 
 
 def measure(manifest: Manifest, rounds: int, num_random: int) -> dict[str, Any]:
@@ -111,15 +115,15 @@ def measure(manifest: Manifest, rounds: int, num_random: int) -> dict[str, Any]:
         "bare row": lambda: [bare_row(place) for place in places],
         "row": lambda: [manifest.at(place, COLUMNS) for place in places],
     }
-    taken = {name: statistics.median(seconds) for name, seconds in alternating(calls, rounds).items()}
+    taken = alternating(calls, rounds)
     result: dict[str, Any] = {"rows": num_rows, "rounds": rounds, "pyarrow": pa.__version__}
-    for name in ("bare", "in order", "shuffled"):
-        result[f"{name}, rows/s"] = round(num_rows / taken[name])
-    for name in ("bare row", "row"):
-        result[f"{name}, ms"] = round(taken[name] / num_random * 1000, 3)
-    result["ratio in order"] = round(taken["bare"] / taken["in order"], 2)
-    result["ratio shuffled"] = round(taken["bare"] / taken["shuffled"], 2)
-    result["ratio row"] = round(taken["bare row"] / taken["row"], 2)
+    for place, clock in enumerate(("wall", "CPU")):
+        for name in ("bare", "in order", "shuffled"):
+            result[f"{name}, rows/s, {clock}"] = round(num_rows / taken[name][place])
+        for name in ("bare row", "row"):
+            result[f"{name}, ms, {clock}"] = round(taken[name][place] / num_random * 1000, 3)
+        for name, bare in (("in order", "bare"), ("shuffled", "bare"), ("row", "bare row")):
+            result[f"ratio {name}, {clock}"] = round(taken[bare][place] / taken[name][place], 2)
     return result
 
 

@@ -1,6 +1,6 @@
-"""Draws `docs/images/synth.png`: selfies, whole bodies and hands, as `h2d synth` draws them.
+"""Draws `docs/images/synth.jpg`: selfies, whole bodies and hands, as `h2d synth` draws them.
 
-python examples/synth_contact_sheet.py [--out docs/images/synth.png] [--tile 200]
+python examples/synth_contact_sheet.py [--out docs/images/synth.jpg] [--tile 200]
 """
 
 import argparse
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from h2d.images import encode_png
+from h2d.images import encode_jpeg
 from h2d.synth.render import render
 from h2d.synth.sampling import sample_scene
 from h2d.synth.scene import Frame
@@ -28,7 +28,7 @@ ROWS: tuple[tuple[Frame, tuple[str | None, ...]], ...] = (
 def main() -> None:
     """Draw every tile at twice its size and halve it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("docs/images/synth.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images/synth.jpg"))
     parser.add_argument("--tile", type=int, default=200)
     parser.add_argument("--seed", type=int, default=100)
     arguments = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> None:
         ]
         rows.append(np.concatenate([halved(render(scene).picture) for scene in scenes], axis=1))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_bytes(encode_png(np.concatenate(rows, axis=0)))
+    arguments.out.write_bytes(encode_jpeg(np.concatenate(rows, axis=0), quality=95))
     print(arguments.out)
 
 

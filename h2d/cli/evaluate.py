@@ -11,12 +11,14 @@ from h2d.cli import evaluate_annotators
 from h2d.cli.evaluate_options import (
     AddressOption,
     Base,
+    Baseline,
     Batch,
     Config,
     Device,
     Features,
     Fresh,
     Hand,
+    HandControlNet,
     Json,
     ListFile,
     ManifestOption,
@@ -86,12 +88,14 @@ def run(
     method: Annotated[str, typer.Option(help="Names, with commas: two-stage,two-stage-naive")] = "two-stage",
     out: Out = Path("runs/eval"),
     hand: Hand = None,
+    hand_controlnet: HandControlNet = None,
     outpaint: Outpaint = None,
     pipeline: Pipeline = None,
     base: Base = None,
     steps: Steps = None,
     batch: Batch = 4,
     sample: Sample = None,
+    baseline: Baseline = None,
     device: Device = "auto",
     segmenter: Segmenter = None,
     features: Features = None,
@@ -114,7 +118,7 @@ def run(
     names = [name.strip() for name in method.split(",") if name.strip()]
     if not names:
         raise UserError("--method is empty: name one or more, with commas")
-    options = method_options(hand, outpaint, pipeline, base, device, batch, steps, sample)
+    options = method_options(hand, hand_controlnet, outpaint, pipeline, base, device, batch, steps, sample, baseline)
     choices = choices_of(config, overrides, segmenter, features, resamples, device)
     placing = placing_of(workers, address, manifest)
     pictures = read_list(list_file)
@@ -128,6 +132,7 @@ def ablation(
     list_file: ListFile,
     out: Out = Path("runs/ablation"),
     hand: Hand = None,
+    hand_controlnet: HandControlNet = None,
     outpaint: Outpaint = None,
     pipeline: Pipeline = None,
     base: Base = None,
@@ -150,8 +155,10 @@ def ablation(
     from h2d.eval.methods import ABLATION
 
     run(
-        list_file, ",".join(ABLATION), out, hand, outpaint, pipeline, base, steps, batch, sample, device, segmenter,
-        features, resamples, config, overrides, workers, address, manifest, fresh, json,
+        list_file=list_file, method=",".join(ABLATION), out=out, hand=hand, hand_controlnet=hand_controlnet,
+        outpaint=outpaint, pipeline=pipeline, base=base, steps=steps, batch=batch, sample=sample, baseline=None,
+        device=device, segmenter=segmenter, features=features, resamples=resamples, config=config, overrides=overrides,
+        workers=workers, address=address, manifest=manifest, fresh=fresh, json=json,
     )  # fmt: skip
 
 

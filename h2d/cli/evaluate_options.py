@@ -49,7 +49,13 @@ ManifestOption = Annotated[
     ),
 ]  # fmt: skip
 Hand = Annotated[Path | None, typer.Option(help="Run or checkpoint of h2d train hand.", show_default=False)]
-Outpaint = Annotated[Path | None, typer.Option(help="The same of outpaint.", show_default=False)]
+HandControlNet = Annotated[
+    Path | None, typer.Option(help="Or a public ControlNet of hand landmarks.", show_default=False)
+]
+Outpaint = Annotated[
+    str | None,
+    typer.Option(help="The same of outpaint, or an OpenPose ControlNet.", show_default=False),
+]
 Pipeline = Annotated[Path | None, typer.Option(help="Or a saved pipeline's folder.", show_default=False)]
 Base = Annotated[
     str | None, typer.Option(help="What stage 2 stands on. Default: what training says.", show_default=False)
@@ -57,6 +63,13 @@ Base = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda.")]
 Batch = Annotated[int, typer.Option(min=1, help="Pictures made at once.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Of either stage. Default: 50 of ddim.", show_default=False)]
+Baseline = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline", metavar="KEY=VALUE", help="Any option of the other methods: see docs/baselines.md",
+        show_default=False,
+    ),
+]  # fmt: skip
 Sample = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,23 +80,26 @@ Sample = Annotated[
 
 def method_options(
     hand: Path | None,
-    outpaint: Path | None,
+    hand_controlnet: Path | None,
+    outpaint: str | None,
     pipeline: Path | None,
     base: str | None,
     device: str,
     batch: int,
     steps: int | None,
     sample: list[str] | None,
+    baseline: list[str] | None,
 ) -> "MethodOptions":
     """Of the command line's flags."""
     from h2d.config import load_config
     from h2d.eval.methods import MethodOptions
 
     flags = {
-        "hand": hand, "outpaint": outpaint, "pipeline": pipeline, "base": base, "device": device, "batch_size": batch,
-        "sample.num_inference_steps": steps,
+        "hand": hand, "hand_controlnet": hand_controlnet, "outpaint": outpaint, "pipeline": pipeline, "base": base,
+        "device": device, "batch_size": batch, "sample.num_inference_steps": steps,
     }  # fmt: skip
-    return load_config(MethodOptions, flags, overrides=[f"sample.{one}" for one in sample or []])
+    overrides = [*(f"sample.{one}" for one in sample or []), *(f"baseline.{one}" for one in baseline or [])]
+    return load_config(MethodOptions, flags, overrides=overrides)
 
 
 def choices_of(

@@ -60,11 +60,12 @@ def validate(
 @app.command()
 def stats(folder: Folder, json: Json = False) -> None:
     """Count pictures, hands, masks, checks and rejects."""
-    from h2d.manifests.stats import load_frames, plain, statistics
+    from h2d.manifests.stats import plain, statistics
     from h2d.manifests.store import Manifest
+    from h2d.manifests.summary import summarise
 
     manifest = Manifest(folder)
-    tables = statistics(load_frames(manifest))
+    tables = statistics(summarise(manifest))
     if json:
         rows = {name.replace(" ", "_"): plain(table) for name, table in tables.items()}
         print_json({"manifest": str(folder), "counts": manifest.counts, "tables": rows})

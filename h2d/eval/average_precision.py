@@ -54,13 +54,9 @@ class AveragePrecision:
             correct, said = correct[:, last], said[:, last]
         precision = correct / (said + _EPSILON)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        beyond = np.zeros((len(envelope), 1))
-        return np.stack(
-            [
-                np.append(row, end)[np.searchsorted(recall, RECALLS)]
-                for row, recall, end in zip(envelope, correct / num_true, beyond, strict=True)
-            ]
-        )
+        envelope = np.concatenate([envelope, np.zeros((len(envelope), 1))], axis=1)  # beyond the highest recall
+        recall = correct / num_true
+        return np.stack([row[seen.searchsorted(RECALLS)] for row, seen in zip(envelope, recall, strict=True)])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

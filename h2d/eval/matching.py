@@ -100,11 +100,12 @@ def _choose(
     for rank in range(num_seen):
         near = oks[:, rank, None, :]
         reach = (near >= least[:, None]) & (~taken | crowd[:, None])
-        those_who_count = _last_highest(near, reach & ~ignored[:, None])
-        others = _last_highest(near, reach & ignored[:, None])
-        choice[:, rank] = np.where(those_who_count >= 0, those_who_count, others)
-        picture, level = np.nonzero(choice[:, rank] >= 0)
-        taken[picture, level, choice[picture, rank, level]] = True
+        chosen = _last_highest(near, reach & ~ignored[:, None])
+        if ignored.any():
+            chosen = np.where(chosen >= 0, chosen, _last_highest(near, reach & ignored[:, None]))
+        choice[:, rank] = chosen
+        picture, level = np.nonzero(chosen >= 0)
+        taken[picture, level, chosen[picture, level]] = True
     return choice
 
 

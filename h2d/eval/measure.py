@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from h2d.errors import UserError
+from h2d.eval.extras import hand_measures
 from h2d.eval.image_quality import quality_measures
 from h2d.eval.looking import Looks, choose_looks, take_looks
 from h2d.eval.looks.base import fingerprint
@@ -19,6 +20,7 @@ from h2d.eval.looks.features import FeaturesLook
 from h2d.eval.looks.text import PictureLook, PromptLook, embeddings_of, prompts_of
 from h2d.eval.measured import Measures
 from h2d.eval.options import MeasureConfig
+from h2d.eval.pairing import paired_people
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import REAL, PictureFolder
 from h2d.eval.placing import Watch
@@ -64,7 +66,9 @@ def measure_run(
     for subject in subjects:
         subject.found = _found(subject.tables["pose"], pictures)
         subject.measures = _measures(subject, reference, pictures, looks, choices)
-    results = summarise(subjects, pictures, looks.missing, choices)
+    results = summarise(subjects, pictures, looks.missing, choices, watch)
+    if results is None:
+        return None
     write_parquet(out / PER_PICTURE_FILE, per_picture_table(subjects, pictures))
     results.write(out)
     return results
@@ -94,10 +98,9 @@ def _measures(subject: Subject, real: Subject, pictures: PictureList, looks: Loo
         "picture_px": pictures.size,
         "enlarged_px": looks.pose.identity()["enlarged_px"],
     }
-    measures = {
-        short: replace(measure, conventions={**measure.conventions, **by})
-        for short, measure in pose_measures(truth_of(pictures), subject.found, choices.pose).items()
-    }
+    truth = truth_of(pictures)
+    posed = pose_measures(truth, subject.found, choices.pose) | hand_measures(paired_people(truth, subject.found))
+    measures = {short: replace(measure, conventions={**measure.conventions, **by}) for short, measure in posed.items()}
     if looks.clip is not None:
         prompts = prompts_of(real.tables[PromptLook.name])
         pictures_seen = embeddings_of(subject.tables[PictureLook.name])

@@ -44,7 +44,10 @@ class MethodOptions:
 
     hand: Path | None = None
     """Of `h2d train hand`: a run, a checkpoint or its model. Default: the newest under runs/."""
-    outpaint: Path | None = None
+    hand_controlnet: Path | None = None
+    """A public ControlNet of hand landmarks instead."""
+    outpaint: str | None = None
+    """Of `h2d train outpaint`, or an OpenPose ControlNet by name or folder."""
     pipeline: Path | None = None
     """A saved pipeline instead of the two."""
     base: str | None = None
@@ -137,14 +140,9 @@ class TwoStage:
 
         from h2d.infer.loading import load_models
 
-        bases = {"base": self._options.base, "hand_base": self._options.hand_base}
-        models = self._models()
-        options: dict[str, Any] = {} if models.pipeline else {key: value for key, value in bases.items() if value}
-        name = self._dtype_name()
-        if name != "float32":
-            options["torch_dtype"] = getattr(torch, name)
-        self._pipe = load_models(models, **options)
-        self._pipe.to(device_of(self._options.device))
+        self._pipe = load_models(self._models()).to(device_of(self._options.device))
+        if self._dtype_name() != "float32":  # as it was read
+            self._pipe.to(getattr(torch, self._dtype_name()))
         self._pipe.set_progress_bar_config(disable=True)
 
     def make(self, entries: Sequence[Entry]) -> list[Made]:
@@ -173,26 +171,33 @@ class TwoStage:
         return replace(options, blend=self.blend, blend_options=given)
 
     def _models(self) -> "Models":
-        from h2d.infer.choosing import Models, default_models
+        from h2d.infer.choosing import Models, default_models, model_folder
 
         chosen = self._options
         if chosen.pipeline:
             return Models(pipeline=chosen.pipeline)
-        if chosen.hand is None and chosen.outpaint is None:
+        stage_1 = chosen.hand or chosen.hand_controlnet
+        if stage_1 is None and chosen.outpaint is None:
             return default_models()
-        if chosen.hand is None or chosen.outpaint is None:
-            raise UserError("one stage alone was named: give both --hand and --outpaint, or neither")
-        return Models(hand=chosen.hand, outpaint=chosen.outpaint)
+        if stage_1 is None or chosen.outpaint is None:
+            raise UserError("one stage alone was named: give --hand or --hand-controlnet, and --outpaint; or none")
+        return Models(
+            hand=None if chosen.hand is None else model_folder(chosen.hand),
+            hand_controlnet=chosen.hand_controlnet,
+            outpaint=chosen.outpaint,
+            base=chosen.base,
+            hand_base=chosen.hand_base,
+        )
 
     def _folders(self) -> dict[str, Path]:
-        from h2d.infer.choosing import model_folder
+        from h2d.models.weights import WEIGHTS, locate
 
         models = self._models()
-        if models.pipeline is not None:
-            return {"pipeline": models.pipeline}
-        assert models.hand is not None
-        assert models.outpaint is not None
-        return {"hand": model_folder(models.hand), "outpaint": model_folder(models.outpaint)}
+        found = {"hand": models.hand, "hand_controlnet": models.hand_controlnet, "pipeline": models.pipeline}
+        if models.outpaint is not None:
+            name = str(models.outpaint)
+            found["outpaint"] = locate(name) if name in WEIGHTS else Path(name)
+        return {part: place for part, place in found.items() if place is not None}
 
     def _dtype_name(self) -> str:
         if self._options.dtype != "auto":

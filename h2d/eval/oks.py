@@ -25,7 +25,7 @@ SIGMAS_133: Final[Float64[np.ndarray, "133"]] = np.array([*_BODY, *_FEET, *_FACE
 SIGMAS_HANDS: Final[Float64[np.ndarray, "42"]] = SIGMAS_133[-42:]
 
 _EPSILON: Final = np.spacing(1.0)
-_PAIRS_AT_ONCE: Final = 512
+_PAIRS_AT_ONCE: Final = 128
 """So that the numbers of one step stay in the processor's cache."""
 
 
@@ -76,6 +76,7 @@ def similarities(
 ) -> Float64[np.ndarray, " q"]:
     """OKS of each pair of a true person and a detection, given by their rows."""
     variances = (sigmas * 2) ** 2
+    per_variance = -1 / (2 * variances)
     result = np.empty(len(pairs[0]))
     for step in _steps(len(result)):
         true, seen = _rows(pairs[0][step]), _rows(pairs[1][step])
@@ -83,8 +84,8 @@ def similarities(
         off = found.xy[seen] - truth.xy[true]
         np.square(off, out=off)
         exponent = off[..., 0] + off[..., 1]
-        exponent /= variances
-        exponent /= -2 * (truth.area[true] + _EPSILON)[:, None]
+        exponent *= per_variance
+        exponent /= (truth.area[true] + _EPSILON)[:, None]
         near = np.exp(exponent, out=exponent)
         near *= labelled
         num_labelled = labelled.sum(axis=1)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from h2d.eval.measured import Measured
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import flat
@@ -22,12 +20,15 @@ from h2d.eval.report_tables import (
     ablation_table,
     as_latex,
     as_markdown,
+    grows,
     interval_text,
     main_table,
     number_text,
+    with_spread,
 )
 from h2d.eval.results import MethodResult, Part, Results
 from h2d.manifests.files import write_text
+from h2d.pages import page_template
 
 HTML_FILE: Final = "report.html"
 MARKDOWN_FILE: Final = "report.md"
@@ -67,18 +68,11 @@ def write_reports(results: Results, pictures: PictureList, out: Path) -> Path:
 
 def page(results: Results, pictures: PictureList, out: Path, tables: Mapping[str, Table | None]) -> str:
     """The page."""
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("report.html.j2")
     main = tables["main"]
     assert main is not None
     colours = colours_of(results)
     methods = [method for method in results.methods if not method.is_real]
-    return template.render(
+    return page_template(Path(__file__).with_name("report.html.j2")).render(
         results=results,
         main=main,
         ablation=tables["ablation"],
@@ -186,10 +180,10 @@ def every_measure(methods: Sequence[MethodResult]) -> list[dict[str, Any]]:
             elif one.value is None:
                 cells.append({"text": NO_NUMBER, "interval": "", "reason": one.reason or ""})
             else:
-                decimals = decimals_of(short)
-                spread = "" if one.spread is None else f" ± {number_text(one.spread, decimals)}"
-                text = number_text(one.value, decimals) + spread
-                cells.append({"text": text, "interval": interval_text(one, decimals), "reason": "; ".join(one.notes)})
+                decimals, grow = decimals_of(short), grows(short)
+                text = with_spread(one, decimals, grow=grow)
+                interval = interval_text(one, decimals, grow=grow)
+                cells.append({"text": text, "interval": interval, "reason": "; ".join(one.notes)})
         rows.append(
             {"short": short, "name": named.name, "arrow": "↑" if named.higher_is_better else "↓", "cells": cells}
         )

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from h2d.eval.report_tables import Column, interval_text, number_text
+from h2d.eval.report_tables import Column, grows, interval_text, number_text
 from h2d.eval.results import MethodResult, Results
 
 COLOURS: Final = ("#0f766e", "#c2410c", "#4f46e5", "#be185d", "#a16207", "#0369a1", "#4d7c0f", "#7e22ce")
@@ -82,7 +82,7 @@ def dots(column: Column, methods: Sequence[MethodResult], colours: Mapping[str, 
     drawn = []
     for number, (method, measured, value) in enumerate(known):
         interval = measured.interval
-        said = interval_text(measured, column.decimals)
+        said = interval_text(measured, column.decimals, grow=grows(column.short))
         drawn.append(
             Dot(
                 title=method.title,
@@ -91,7 +91,7 @@ def dots(column: Column, methods: Sequence[MethodResult], colours: Mapping[str, 
                 x=_at(value, low, high),
                 low=None if interval is None else _at(interval.low, low, high),
                 high=None if interval is None else _at(interval.high, low, high),
-                text=number_text(value, column.decimals) + (f" ({said})" if said else ""),
+                text=number_text(value, column.decimals, grow=grows(column.short)) + (f" ({said})" if said else ""),
             )
         )
     marks = np.arange(low, high + step / 2, step)

@@ -160,10 +160,14 @@ def _cell(column: Column, method: MethodResult, results: Results, best: float | 
         return Cell(text=NO_NUMBER, reason=_why_not(column, method, results))
     if measured.value is None:
         return Cell(text=NO_NUMBER, reason=measured.reason or "", notes=measured.notes)
+
+    def shown(value: float) -> str:
+        return number_text(value, column.decimals, grow=grows(column.short))
+
     return Cell(
-        text=_with_spread(measured, column.decimals),
-        interval=interval_text(measured, column.decimals),
-        is_best=best is not None and round(measured.value, column.decimals) == round(best, column.decimals),
+        text=with_spread(measured, column.decimals, grow=grows(column.short)),
+        interval=interval_text(measured, column.decimals, grow=grows(column.short)),
+        is_best=best is not None and not method.is_real and shown(measured.value) == shown(best),
         notes=measured.notes,
     )
 
@@ -179,24 +183,31 @@ def _why_not(column: Column, method: MethodResult, results: Results) -> str:
     return "not measured"
 
 
-def _with_spread(measured: Measured, decimals: int) -> str:
+def with_spread(measured: Measured, decimals: int, *, grow: bool = False) -> str:
+    """The number, and its standard deviation over subsets where it has one."""
     assert measured.value is not None
-    text = number_text(measured.value, decimals)
-    return text if measured.spread is None else f"{text} ± {number_text(measured.spread, decimals)}"
+    text = number_text(measured.value, decimals, grow=grow)
+    return text if measured.spread is None else f"{text} ± {number_text(measured.spread, decimals, grow=grow)}"
 
 
-def number_text(value: float, decimals: int) -> str:
-    """With so many decimals, up to four where they show more than zeros, and no minus before zero."""
-    shown = next((more for more in range(decimals, 5) if float(f"{value:.{more}f}")), decimals)
+def number_text(value: float, decimals: int, *, grow: bool = False) -> str:
+    """With so many decimals, or with `grow` up to four where fewer show zeros alone; no minus before zero."""
+    shown = next((more for more in range(decimals, 5) if float(f"{value:.{more}f}")), decimals) if grow else decimals
     text = f"{value:.{shown}f}"
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def interval_text(measured: Measured, decimals: int) -> str:
+def grows(short: str) -> bool:
+    """Whether a measure may be so small that its usual decimals show nothing: distances between sets."""
+    return short.startswith(("fid", "kid", "random"))
+
+
+def interval_text(measured: Measured, decimals: int, *, grow: bool = False) -> str:
     """`0.74 to 0.79`, or nothing."""
     if measured.interval is None:
         return ""
-    return f"{number_text(measured.interval.low, decimals)} to {number_text(measured.interval.high, decimals)}"
+    low, high = (number_text(end, decimals, grow=grow) for end in (measured.interval.low, measured.interval.high))
+    return f"{low} to {high}"
 
 
 def _published_line(row: Published, columns: Sequence[Column]) -> Line:

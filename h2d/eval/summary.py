@@ -18,6 +18,7 @@ from h2d.eval.pairing import paired_people
 from h2d.eval.parts import by_gesture, by_hand_size, hand_shares
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import REAL, PictureFolder
+from h2d.eval.placing import Watch
 from h2d.eval.pose_accuracy import PCK_THRESHOLDS, pck
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Difference, MethodResult, Part, Results
@@ -59,22 +60,32 @@ def truth_of(pictures: PictureList) -> PoseSet:
 
 
 def summarise(
-    subjects: Sequence[Subject], pictures: PictureList, missing: Mapping[str, str], choices: MeasureConfig
-) -> Results:
-    """The results of a run; `missing` says what was not measured at all, and why."""
+    subjects: Sequence[Subject],
+    pictures: PictureList,
+    missing: Mapping[str, str],
+    choices: MeasureConfig,
+    watch: Watch,
+) -> Results | None:
+    """The results of a run; `missing` says what was not measured at all, and why. None when stopped."""
     groups = _groups(pictures)
     methods = [subject for subject in subjects if not subject.is_real]
     reference = next((one for one in methods if one.name == "two-stage"), methods[0] if methods else None)
-    differences = [
-        _difference(reference, other, short, groups, choices)
-        for other in methods
-        if reference is not None and other is not reference
-        for short in COMPARED
-        if short in reference.measures and short in other.measures
-    ]
+    results, differences = [], []
+    watch.started("intervals", len(subjects), 0)
+    try:
+        for subject in subjects:
+            if watch.should_stop():
+                return None
+            results.append(_method_result(subject, pictures, groups, choices))
+            if reference is not None and not subject.is_real and subject is not reference:
+                shorts = [one for one in COMPARED if one in reference.measures and one in subject.measures]
+                differences += [_difference(reference, subject, short, groups, choices) for short in shorts]
+            watch.worked(1)
+    finally:
+        watch.ended("intervals")
     return Results(
         picture_list={"sha256": pictures.sha256, "count": len(pictures), **pictures.facts},
-        methods=tuple(_method_result(subject, pictures, groups, choices) for subject in subjects),
+        methods=tuple(results),
         differences=tuple(differences),
         missing=missing,
         pck_thresholds=PCK_THRESHOLDS,
@@ -95,10 +106,11 @@ def _method_result(
     measured = {}
     for short, measure in subject.measures.items():
         if choices.resamples and not short.startswith(("dap_50", "dap_75", "ar")):
-            centred = "frechet" in short or short.startswith("fid")
+            distance = "frechet" in short or short.startswith("fid")
+            resamples = min(choices.resamples, choices.distance_resamples) if distance else choices.resamples
             measured[short] = with_interval(
-                measure, rng=np.random.default_rng(choices.seed), resamples=choices.resamples, level=choices.level,
-                method="centred" if centred else "percentile", groups=groups,
+                measure, rng=np.random.default_rng(choices.seed), resamples=resamples, level=choices.level,
+                method="centred" if distance else "percentile", groups=groups,
             )  # fmt: skip
         else:
             measured[short] = measure.measured()

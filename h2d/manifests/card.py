@@ -1,6 +1,7 @@
 """The dataset card: `README.md`, whose header lets `datasets.load_dataset` open the manifest without our code."""
 
 import re
+from collections import Counter
 from typing import Any, Final
 
 import yaml
@@ -78,7 +79,7 @@ def _counts(manifest: Manifest) -> str:
         "|---|---|" + "--:|" * len(splits),
     ]
     for table, about in _TABLES_ABOUT.items():
-        rows = [f"{sum(rows.num_rows for _, rows in manifest.row_groups(table, ['id'], split)):,}" for split in splits]
+        rows = [f"{manifest.num_rows(table, split):,}" for split in splits]
         lines.append(f"| `{table}` | {about} | " + " | ".join(rows) + " |")
     return "\n".join(lines)
 
@@ -131,21 +132,18 @@ def _made_by(manifest: Manifest) -> str:
 
 def _used(manifest: Manifest, column: str) -> set[str]:
     return {
-        name
-        for _, rows in manifest.row_groups("images", [column])
-        for name in rows[column].unique().to_pylist()
-        if name
+        name for _, rows in manifest.files("images", [column]) for name in rows[column].unique().to_pylist() if name
     }
 
 
 def _left_out(manifest: Manifest) -> str:
-    counted = (
-        manifest.table("rejects", ["stage", "reason"]).group_by(["stage", "reason"]).aggregate([([], "count_all")])
-    )
-    rows = sorted(counted.to_pylist(), key=lambda row: (-row["count_all"], row["reason"]))
-    if not rows:
+    counted = Counter[tuple[str, str]]()
+    for _, rows in manifest.files("rejects", ["stage", "reason"]):
+        counted.update(zip(rows["stage"].to_pylist(), rows["reason"].to_pylist(), strict=True))
+    if not counted:
         return ""
-    lines = [f"| {_inline(row['stage'])} | {_inline(readable(row['reason']))} | {row['count_all']:,} |" for row in rows]
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0][1]))
+    lines = [f"| {_inline(stage)} | {_inline(readable(reason))} | {count:,} |" for (stage, reason), count in ordered]
     return "\n".join(["## Left out", "", "| stage | reason | pictures |", "|---|---|--:|", *lines])
 
 

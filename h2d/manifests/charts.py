@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float64
+
+from h2d.manifests.spread import Spread
 
 WIDTH: Final = 480
 HEIGHT: Final = 200
@@ -45,20 +46,19 @@ class Histogram:
 
 
 def histogram(
-    title: str, values: Float64[np.ndarray, " n"], *, unit: str = "", limits: tuple[float, float] | None = None
+    title: str, spread: Spread, *, unit: str = "", limits: tuple[float, float] | None = None
 ) -> Histogram | None:
     """Lay out a histogram of about twenty bars; the largest half percent share the last bar; None without values."""
-    values = values[np.isfinite(values)]
-    if not len(values):
+    if not len(spread):
         return None
-    low, high = limits or (float(values.min()), float(np.quantile(values, 0.995)))
+    low, high = limits or (spread.quantile(0), spread.quantile(0.995))
     step = _nice_step((high - low) / 20) if high > low else max(1.0, abs(low) * 0.05)
     first = np.floor(low / step + 1e-9)
     num_bins = max(1, int(np.ceil(high / step - 1e-9) - first), 1 if high > low else 8)
     if high == low:
         first -= num_bins // 2
     edges = (first + np.arange(num_bins + 1)) * step
-    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    counts, _ = np.histogram(np.clip(spread.values, edges[0], edges[-1]), edges, weights=spread.counts)
     y_step = max(1.0, _nice_step(float(counts.max()) / 4))
     y_top = float(np.ceil(counts.max() / y_step) * y_step)
     slot = (_RIGHT - _LEFT) / num_bins
@@ -81,10 +81,10 @@ def histogram(
         if count
     )
     every = max(1, -(-num_bins // 6))
-    median = float(np.median(values))
+    median = spread.quantile(0.5)
     return Histogram(
         title=title,
-        about=f"median {median:.3g}{unit}, {len(values):,} values",
+        about=f"median {median:.3g}{unit}, {len(spread):,} values",
         bars=bars,
         x_marks=tuple(Mark(at=x_of(edge), text=f"{edge:g}") for edge in edges[::every].tolist()),
         y_marks=tuple(

@@ -31,7 +31,10 @@ def dilate(mask: Bool[np.ndarray, "h w"], size: int = DEFAULT_DILATION) -> Bool[
         raise UserError(f"mask dilation {size}: give an odd number of pixels, or 0 for none")
     if size <= 1:
         return mask
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((size, size), np.uint8)), np.uint8).astype(bool)
+    if mask.flags.f_contiguous and not mask.flags.c_contiguous:  # as COCO's masks are; OpenCV would copy it twice
+        return dilate(mask.T, size).T
+    grown = cv2.dilate(np.ascontiguousarray(mask).view(np.uint8), np.ones((size, size), np.uint8))
+    return np.asarray(grown, np.uint8).view(bool)
 
 
 def project_mask(

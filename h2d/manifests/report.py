@@ -4,28 +4,28 @@ It reads the light columns of every row, and of the pictures only those few that
 Names, captions and messages are strangers' text: the template escapes everything.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from h2d.manifests.charts import HEIGHT, WIDTH, Histogram, Rate, RateRow, histogram
 from h2d.manifests.files import write_text
 from h2d.manifests.io import Location
 from h2d.manifests.overlay import FINGER_COLOURS, SIDE_COLOURS
 from h2d.manifests.report_figures import crop_group, picture_groups, reject_figures
-from h2d.manifests.stats import Frames, load_frames
+from h2d.manifests.spread import together
 from h2d.manifests.store import Manifest
+from h2d.manifests.summary import MOST_NAMES, TOOLS, HandKey, PictureKey, Rejects, Summary, summarise
 from h2d.manifests.wording import STAGES, flat, readable, tools
+from h2d.pages import page_template
 
 REPORT_FILE: Final = "report.html"
 _MAX_ROWS: Final = 60
 """Of a table; the rest are summed up in one row."""
-_MAX_NAMES: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,27 +41,20 @@ class Listing:
 def write_report(root: Location, source_root: Location | None = None, *, seed: int = 0) -> Location:
     """Write `report.html` into a manifest's folder; with the dataset's folder, rejected pictures are shown too."""
     manifest = Manifest(root)
-    frames = load_frames(manifest)
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("report.html.j2")
+    summary = summarise(manifest)
     random = np.random.default_rng(seed)
-    page = template.render(
+    page = page_template(Path(__file__).with_name("report.html.j2")).render(
         manifest=manifest,
-        totals=_totals(frames, manifest),
-        made_by=_made_by(frames, manifest),
-        rates=_rates(frames),
-        charts=_charts(frames),
+        totals=_totals(summary, manifest),
+        made_by=_made_by(summary, manifest),
+        rates=_rates(summary),
+        charts=_charts(summary),
         chart_size=(WIDTH, HEIGHT),
-        gestures=_gestures(frames),
-        groups=picture_groups(manifest, frames, random),
-        crops=crop_group(manifest, frames, random),
-        rejects=_reject_listings(frames),
-        reject_figures=reject_figures(frames, source_root),
+        gestures=_gestures(summary),
+        groups=picture_groups(manifest, summary, random),
+        crops=crop_group(manifest, summary.crops.total(), random),
+        rejects=_reject_listings(summary.rejects),
+        reject_figures=reject_figures(summary.rejects, source_root),
         source_given=source_root is not None,
         findings=_findings(manifest),
         fingers=FINGER_COLOURS,
@@ -72,32 +65,36 @@ def write_report(root: Location, source_root: Location | None = None, *, seed: i
     return path
 
 
-def _totals(frames: Frames, manifest: Manifest) -> dict[str, Any]:
+def _totals(summary: Summary, manifest: Manifest) -> dict[str, Any]:
     counts = manifest.counts
-    pictures, hands = frames.pictures, frames.hands
+    pictures, hands, rejected = summary.num_pictures, summary.num_hands, summary.rejects.counts.total()
+    all_pictures = _rate_row("all", list(summary.pictures.items()), list(summary.hands.items()))
     return {
         "indexed": counts["indexed"],
-        "accepted": len(pictures),
-        "rejected": len(frames.rejects),
-        "adds_up": len(pictures) + len(frames.rejects) == counts["indexed"],
-        "hands": len(hands),
-        "crops": len(frames.crops),
-        "with_hand": Rate(part=int((pictures["num_hands"] > 0).sum()), whole=len(pictures)),
-        "with_two": Rate(part=int((pictures["num_hands"] > 1).sum()), whole=len(pictures)),
-        "masked": Rate(part=int(hands["mask_px"].notna().sum()), whole=len(hands)),
-        "clean": Rate(part=int((hands["num_failed"] == 0).sum()), whole=len(hands)),
-        "splits": [(split, int((pictures["split"] == split).sum())) for split in manifest.splits("images")],
-        "people": int(pictures["subject"].nunique()),
+        "accepted": pictures,
+        "rejected": rejected,
+        "adds_up": pictures + rejected == counts["indexed"],
+        "hands": hands,
+        "crops": summary.crops.total(),
+        "with_hand": all_pictures.rates["a hand found"],
+        "with_two": all_pictures.rates["both hands"],
+        "masked": all_pictures.rates["mask accepted"],
+        "clean": all_pictures.rates["passes all checks"],
+        "splits": [
+            (split, sum(count for (_, own, _), count in summary.pictures.items() if own == split))
+            for split in manifest.splits("images")
+        ],
+        "people": len(summary.subjects),
     }
 
 
-def _made_by(frames: Frames, manifest: Manifest) -> list[dict[str, Any]]:
-    columns = {"pose": "keypoint_source", "mask": "segmenter", "caption": "captioner"}
+def _made_by(summary: Summary, manifest: Manifest) -> list[dict[str, Any]]:
+    columns = dict(zip(("pose", "mask", "caption"), TOOLS, strict=True))
     made_by = []
     for name, facts in manifest.facts.get("stages", {}).items():
         values = flat(facts)
         fingerprint, annotator = values.pop("fingerprint", ""), values.pop("annotator", "")
-        used = set(frames.pictures[columns[name]].dropna()) if name in columns else set()
+        used = summary.tools[columns[name]] if name in columns else set()
         made_by.append(
             {
                 "title": STAGES.get(name, readable(name).capitalize()),
@@ -109,86 +106,104 @@ def _made_by(frames: Frames, manifest: Manifest) -> list[dict[str, Any]]:
     return made_by
 
 
-def _rates(frames: Frames) -> list[RateRow]:
-    pictures = frames.pictures[["gesture", "num_hands"]].fillna({"gesture": "(none)"})
-    hands = frames.hands[["gesture", "mask_px", "num_failed"]].fillna({"gesture": "(none)"})
-    names = list(pictures["gesture"].value_counts().sort_index().index)
-    if len(names) > _MAX_ROWS:
-        kept = set(pictures["gesture"].value_counts().index[: _MAX_ROWS - 1])
-        others = f"({len(names) - len(kept)} others)"
-        for frame in (pictures, hands):
-            frame["gesture"] = frame["gesture"].where(frame["gesture"].isin(kept), others)
-        names = [*sorted(kept), others]
-    rows = [_rate_row(name, pictures[pictures["gesture"] == name], hands[hands["gesture"] == name]) for name in names]
-    return [*rows, _rate_row("all", pictures, hands)] if len(rows) != 1 else rows
+def _rates(summary: Summary) -> list[RateRow]:
+    """A row for each gesture, the rarest together, and one for all."""
+    counts = _by_gesture(summary)
+    kept = sorted(counts) if len(counts) <= _MAX_ROWS else sorted(name for name, _ in counts.most_common(_MAX_ROWS - 1))
+    others = f"({len(counts) - len(kept)} others)"
+    names = [*kept, others] if len(kept) < len(counts) else kept
+    pictures: dict[str, list[tuple[PictureKey, int]]] = {name: [] for name in names}
+    hands: dict[str, list[tuple[HandKey, int]]] = {name: [] for name in names}
+    for picture in summary.pictures.items():
+        pictures[picture[0][0] if picture[0][0] in pictures else others].append(picture)
+    for hand in summary.hands.items():
+        hands[hand[0][0] if hand[0][0] in hands else others].append(hand)
+    rows = [_rate_row(name, pictures[name], hands[name]) for name in names]
+    everything = _rate_row("all", list(summary.pictures.items()), list(summary.hands.items()))
+    return [*rows, everything] if len(rows) != 1 else rows
 
 
-def _rate_row(name: str, pictures: pd.DataFrame, hands: pd.DataFrame) -> RateRow:
+def _rate_row(name: str, pictures: Sequence[tuple[PictureKey, int]], hands: Sequence[tuple[HandKey, int]]) -> RateRow:
+    num_pictures, num_hands = sum(count for _, count in pictures), sum(count for _, count in hands)
+
+    def with_hands(least: int) -> Rate:
+        return Rate(part=sum(count for key, count in pictures if key[2] >= least), whole=num_pictures)
+
     return RateRow(
         name=name,
-        num_pictures=len(pictures),
+        num_pictures=num_pictures,
         rates={
-            "a hand found": Rate(part=int((pictures["num_hands"] > 0).sum()), whole=len(pictures)),
-            "both hands": Rate(part=int((pictures["num_hands"] > 1).sum()), whole=len(pictures)),
-            "mask accepted": Rate(part=int(hands["mask_px"].notna().sum()), whole=len(hands)),
-            "passes all checks": Rate(part=int((hands["num_failed"] == 0).sum()), whole=len(hands)),
+            "a hand found": with_hands(1),
+            "both hands": with_hands(2),
+            "mask accepted": Rate(part=sum(count for key, count in hands if key[3]), whole=num_hands),
+            "passes all checks": Rate(part=sum(count for key, count in hands if key[4]), whole=num_hands),
         },
     )
 
 
-def _charts(frames: Frames) -> list[Histogram]:
-    hands = frames.hands
+def _charts(summary: Summary) -> list[Histogram]:
+    def of_hands(title: str, name: str, **layout: Any) -> Histogram | None:
+        return histogram(title, together(summary.measure(name)), **layout)
+
     charts = (
-        histogram("Hand size in the original", hands["source_size_px"].to_numpy("float64"), unit=" px"),
-        histogram("Crop size in the original", frames.crops["crop_px"].to_numpy("float64"), unit=" px"),
-        histogram("Keypoint confidence", hands["confidence"].to_numpy("float64"), limits=(0, 1)),
-        histogram("Mask quality", hands["quality"].to_numpy("float64"), limits=(0, 1)),
+        of_hands("Hand size in the original", "source_size_px", unit=" px"),
+        histogram("Crop size in the original", summary.sizes["crop"], unit=" px"),
+        of_hands("Keypoint confidence", "confidence", limits=(0, 1)),
+        of_hands("Mask quality", "quality", limits=(0, 1)),
     )
     return [chart for chart in charts if chart is not None]
 
 
-def _gestures(frames: Frames) -> list[tuple[str, Rate]]:
-    counts = frames.pictures["gesture"].fillna("(none)").value_counts()
-    most = int(counts.max()) if len(counts) else 0
-    kept = [(str(name), Rate(part=int(count), whole=most)) for name, count in counts.items()]
+def _by_gesture(summary: Summary) -> Counter[str]:
+    counts = Counter[str]()
+    for (gesture, _, _), count in summary.pictures.items():
+        counts[gesture] += count
+    return counts
+
+
+def _gestures(summary: Summary) -> list[tuple[str, Rate]]:
+    counts = _by_gesture(summary).most_common()
+    most = counts[0][1] if counts else 0
+    kept = [(name, Rate(part=count, whole=most)) for name, count in counts]
     if len(kept) <= _MAX_ROWS:
         return kept
-    others = int(counts.iloc[_MAX_ROWS - 1 :].sum())
+    others = sum(count for _, count in counts[_MAX_ROWS - 1 :])
     return [
         *kept[: _MAX_ROWS - 1],
         (f"({len(kept) - _MAX_ROWS + 1} others)", Rate(part=others, whole=max(most, others))),
     ]
 
 
-def _reject_listings(frames: Frames) -> list[Listing]:
-    groups = frames.rejects.groupby(["stage", "status", "reason"])
+def _reject_listings(rejects: Rejects) -> list[Listing]:
     listings = [
         Listing(
-            title=readable(str(reason)),
-            count=len(rows),
-            names=tuple(rows["id"].head(_MAX_NAMES)),
-            detail=f"{STAGES.get(str(stage), stage)}, {status}" + _first_message(rows),
+            title=readable(reason),
+            count=rejects.counts[stage, status, reason],
+            names=tuple(rejects.names[stage, status, reason]),
+            detail=f"{STAGES.get(stage, stage)}, {status}"
+            + (f": {rejects.messages[stage, status, reason]}" if (stage, status, reason) in rejects.messages else ""),
         )
-        for (stage, status, reason), rows in groups
+        for stage, status, reason in sorted(rejects.counts)
     ]
     return _shortened(sorted(listings, key=lambda listing: -listing.count))
 
 
-def _first_message(rows: pd.DataFrame) -> str:
-    messages = rows["message"].dropna()
-    return f": {messages.iloc[0]}" if len(messages) else ""
-
-
 def _findings(manifest: Manifest) -> list[Listing]:
-    found = manifest.unmatched.to_pandas()
+    splits: dict[str, Counter[str]] = {}
+    names: dict[str, list[str]] = {}
+    for rows in manifest.findings():
+        for kind, split, name in zip(*(rows[column].to_pylist() for column in ("kind", "split", "name")), strict=True):
+            splits.setdefault(kind, Counter())[split] += 1
+            if len(first := names.setdefault(kind, [])) < MOST_NAMES:
+                first.append(name)
     listings = [
         Listing(
-            title=readable(str(kind)),
-            count=len(rows),
-            names=tuple(rows["name"].head(_MAX_NAMES)),
-            detail=", ".join(f"{split} {count:,}" for split, count in rows["split"].value_counts().items()),
+            title=readable(kind),
+            count=counts.total(),
+            names=tuple(names[kind]),
+            detail=", ".join(f"{split} {count:,}" for split, count in counts.most_common()),
         )
-        for kind, rows in found.groupby("kind")
+        for kind, counts in sorted(splits.items())
     ]
     return _shortened(sorted(listings, key=lambda listing: -listing.count))
 

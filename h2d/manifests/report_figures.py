@@ -6,25 +6,46 @@ Of the tables only the row groups of the chosen pictures are read.
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 import cv2
 import numpy as np
-import pandas as pd
 from jaxtyping import UInt8
 
 from h2d.images import DecodeError, decode_rgb, encode_jpeg, fit_long_side, resize
 from h2d.manifests.io import Location, below
 from h2d.manifests.overlay import Window, draw_crop, draw_picture
-from h2d.manifests.stats import Frames
-from h2d.manifests.store import Manifest, Place
+from h2d.manifests.store import Manifest
+from h2d.manifests.summary import MOST_WORST, Rejects, Summary
 from h2d.manifests.wording import STAGES, readable, tool
-from h2d.pose.layouts import SIDES
+from h2d.pose.layouts import SIDES, Side
 from h2d.pose.points import extent_xywh
 
 MAX_PICTURES: Final = 36
 _RANDOM, _WORST, _CROPS, _REJECTS = 8, 4, 8, 8
-assert _RANDOM + 3 * _WORST + _CROPS + _REJECTS == MAX_PICTURES
+_WORST_GROUPS: Final = (
+    (
+        "quality",
+        "Lowest mask quality",
+        "The segmenter's own score, worst first: does the tint cover the hand and only the hand?",
+        "No mask has a score.",
+    ),
+    (
+        "checks",
+        "Most checks failed",
+        "Keypoints that are kept, but look wrong by size, place or shape.",
+        "Every found hand passes every check.",
+    ),
+    (
+        "source_size_px",
+        "Smallest hands",
+        "By the long side of the hand in the original picture.",
+        "No hand was found.",
+    ),
+)
+assert _RANDOM + len(_WORST_GROUPS) * _WORST + _CROPS + _REJECTS == MAX_PICTURES
+assert len(SIDES) * _WORST <= MOST_WORST
 
 _PICTURE_SIDE: Final = 640
 _CROP_SIDE: Final = 384
@@ -55,85 +76,63 @@ class Group:
     none: str = ""
 
 
-def picture_groups(manifest: Manifest, frames: Frames, random: np.random.Generator) -> list[Group]:
+def picture_groups(manifest: Manifest, summary: Summary, random: np.random.Generator) -> list[Group]:
     """Random pictures, then close-ups of the worst hands by three measures."""
-    pictures, hands = frames.pictures, frames.hands
-    chosen = np.sort(random.choice(len(pictures), min(_RANDOM, len(pictures)), replace=False))
-    num_failed = hands["num_failed"][hands["num_failed"] > 0]
-    worst = (
-        (
-            "Lowest mask quality",
-            "The segmenter's own score, worst first: does the tint cover the hand and only the hand?",
-            _first_hands(hands, hands["quality"].dropna()),
-            "No mask has a score.",
-        ),
-        (
-            "Most checks failed",
-            "Keypoints that are kept, but look wrong by size, place or shape.",
-            _first_hands(hands, -num_failed),
-            "Every found hand passes every check.",
-        ),
-        (
-            "Smallest hands",
-            "By the long side of the hand in the original picture.",
-            _first_hands(hands, hands["source_size_px"]),
-            "No hand was found.",
-        ),
-    )
+    chosen = np.sort(random.choice(summary.num_pictures, min(_RANDOM, summary.num_pictures), replace=False)).tolist()
+    worst = {name: _of_different_pictures(least.rows) for name, least in summary.worst.items()}
+    shown = [*chosen, *(number for hands in worst.values() for number, _ in hands)]
+    places = manifest.places("images", shown)
     first = Group(
         title="Random pictures",
-        about=f"{len(chosen)} of {len(pictures):,}, drawn with a fixed seed: what the data is like.",
-        figures=tuple(_picture(manifest, frames, int(number)) for number in chosen),
+        about=f"{len(chosen)} of {summary.num_pictures:,}, drawn with a fixed seed: what the data is like.",
+        figures=tuple(_picture(manifest.at(places[number])) for number in chosen),
         none="No picture was accepted.",
     )
-    return [first, *(_worst(manifest, frames, *group) for group in worst)]
+    groups = [
+        Group(
+            title=title,
+            about=about,
+            figures=tuple(_picture(manifest.at(places[number]), side) for number, side in worst[name]),
+            none=none,
+        )
+        for name, title, about, none in _WORST_GROUPS
+    ]
+    return [first, *groups]
 
 
-def crop_group(manifest: Manifest, frames: Frames, random: np.random.Generator) -> Group:
+def crop_group(manifest: Manifest, num_crops: int, random: np.random.Generator) -> Group:
     """Random rows of `hands`."""
-    chosen = set(random.choice(len(frames.crops), min(_CROPS, len(frames.crops)), replace=False).tolist())
+    chosen = random.choice(num_crops, min(_CROPS, num_crops), replace=False).tolist()
     figures = []
-    before = 0
-    for place, ids in manifest.row_groups("hands", ["id"]):
-        for number in sorted(chosen & set(range(before, before + ids.num_rows))):
-            row = manifest.at(Place(path=place.path, group=place.group, row=number - before))
-            notes = [f"{row['hands']} hand{'s' if row['hands'] == 'both' else ''}"]
-            notes.append("no mask" if row["mask"] is None else f"mask {row['mask_px']:,} px")
-            notes.append(f"cut from {row['crop_box_xywh'][2]:.0f} px")
-            figures.append(_figure(row["id"], draw_crop(row, long_side=_CROP_SIDE), notes, None))
-        before += ids.num_rows
-    about = f"{len(figures)} of {len(frames.crops):,}, at random: what the hand generator is trained on."
+    for place in manifest.places("hands", chosen).values():
+        row = manifest.at(place)
+        notes = [f"{row['hands']} hand{'s' if row['hands'] == 'both' else ''}"]
+        notes.append("no mask" if row["mask"] is None else f"mask {row['mask_px']:,} px")
+        notes.append(f"cut from {row['crop_box_xywh'][2]:.0f} px")
+        figures.append(_figure(row["id"], draw_crop(row, long_side=_CROP_SIDE), notes, None))
+    about = f"{len(figures)} of {num_crops:,}, at random: what the hand generator is trained on."
     return Group(title="Training crops", about=about, figures=tuple(figures), none="There is no crop.")
 
 
-def reject_figures(frames: Frames, source_root: Location | None) -> list[Figure]:
+def reject_figures(rejects: Rejects, source_root: Location | None) -> list[Figure]:
     """Rejected pictures in turn by reason, as they lie in the dataset's folder."""
-    if source_root is None or frames.rejects.empty:
+    if source_root is None:
         return []
-    rejects = frames.rejects.dropna(subset=["source_path"])
-    turn = rejects.groupby(["stage", "reason"]).cumcount()
-    shown = rejects.assign(turn=turn).sort_values("turn", kind="stable").head(_REJECTS)
-    return [_reject_figure(row, source_root.resolve()) for row in shown.to_dict(orient="records")]
+    turns = zip_longest(*(rows[:_REJECTS] for rows in rejects.first.values()))
+    shown = [row for turn in turns for row in turn if row is not None][:_REJECTS]
+    return [_reject_figure(row, source_root.resolve()) for row in shown]
 
 
-def _first_hands(hands: pd.DataFrame, measure: "pd.Series[Any]") -> pd.DataFrame:
-    """Enough of the hands with the least measure for `_WORST` pictures of two hands each; copies no other row."""
-    first: pd.DataFrame = hands.loc[measure.sort_values(kind="stable").index[: len(SIDES) * _WORST]]
-    return first
+def _of_different_pictures(hands: Iterable[int]) -> list[tuple[int, Side]]:
+    """The first few pictures of hands that are numbered by picture and side, each with its first hand's side."""
+    sides: dict[int, Side] = {}
+    for hand in hands:
+        sides.setdefault(hand // len(SIDES), SIDES[hand % len(SIDES)])
+    return list(sides.items())[:_WORST]
 
 
-def _worst(manifest: Manifest, frames: Frames, title: str, about: str, hands: pd.DataFrame, none: str) -> Group:
-    shown = hands.drop_duplicates("picture").head(_WORST)
-    figures = (_picture(manifest, frames, int(hand["picture"]), hand["side"]) for _, hand in shown.iterrows())
-    return Group(title=title, about=about, figures=tuple(figures), none=none)
-
-
-def _picture(manifest: Manifest, frames: Frames, number: int, side: str | None = None) -> Figure:
+def _picture(row: dict[str, Any], side: str | None = None) -> Figure:
     """A picture with everything drawn: all of it, or the surroundings of one hand."""
-    picture = frames.pictures.iloc[number]
-    path = manifest.parts("images")[picture["part"]]
-    place = Place(path=path, group=int(picture["group"]), row=int(picture["row"]))
-    row = manifest.at(place)
     window = None if side is None else _around(row, side)
     drawn = draw_picture(row, long_side=_PICTURE_SIDE, window_xywh=window)
     sides = SIDES if side is None else (side,)
@@ -164,7 +163,7 @@ def _around(row: dict[str, Any], side: str) -> Window:
     return x, y, window_width, window_height
 
 
-def _reject_figure(row: dict[Any, Any], source_root: Location) -> Figure:
+def _reject_figure(row: dict[str, Any], source_root: Location) -> Figure:
     path = below(source_root, row["source_path"]).resolve()
     notes = (readable(row["reason"]), STAGES.get(row["stage"], row["stage"]))
     if not path.is_relative_to(str(source_root)) or not path.is_file():

@@ -8,7 +8,7 @@ Axis legend: n rows, p points.
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -96,11 +96,40 @@ class Manifest:
                     rows = read_group(file, path, group, columns)
                     yield Place(path=path, group=group, row=0), rows.replace_schema_metadata(None)
 
+    def files(
+        self, table: str, columns: Sequence[str], split: str | None = None
+    ) -> Iterator[tuple[Location, pa.Table]]:
+        """Read file by file; leave `image` out."""
+        for path in self.parts(table, split):
+            with open_part(path) as file:
+                for name in columns:
+                    _field(file.schema_arrow, table, name)
+                yield path, _read(path, lambda: file.read(list(columns))).replace_schema_metadata(None)
+
+    def num_rows(self, table: str, split: str | None = None) -> int:
+        """Rows by the files' own word."""
+        return sum(sum(sizes) for _, sizes in self._group_sizes(table, split))
+
+    def places(self, table: str, numbers: Iterable[int]) -> dict[int, Place]:
+        """Where rows lie that are known by their number in the table's order."""
+        wanted = sorted(set(numbers))
+        found: dict[int, Place] = {}
+        first = 0
+        for path, sizes in self._group_sizes(table):
+            for group, size in enumerate(sizes):
+                while len(found) < len(wanted) and wanted[len(found)] < first + size:
+                    number = wanted[len(found)]
+                    found[number] = Place(path=path, group=group, row=number - first)
+                first += size
+        return found
+
     def at(self, place: Place, columns: Sequence[str] | None = None) -> dict[str, Any]:
-        """One row as plain values; reads its row group only."""
+        """One row as plain values; of its row group nothing is read that comes after it."""
+        chosen = None if columns is None else list(columns)
         with open_part(place.path) as file:
-            rows = read_group(file, place.path, place.group, columns)
-        values: dict[str, Any] = rows.slice(place.row, 1).to_pylist()[0]
+            rows = file.iter_batches(place.row + 1, [place.group], columns=chosen, use_threads=False)
+            row = _read(place.path, lambda: next(rows)).slice(place.row, 1)
+        values: dict[str, Any] = row.to_pylist()[0]
         return values
 
     def row(self, name: str, table: str = "images") -> dict[str, Any]:
@@ -137,6 +166,19 @@ class Manifest:
             return pa.table({name: pa.array([], pa.string()) for name in ("kind", "split", "name")})
         with open_part(path) as file:
             return _read(path, file.read)
+
+    def findings(self) -> Iterator[pa.Table]:
+        """As `unmatched`, some thousand rows at a time."""
+        path = self.root / UNMATCHED_FILE
+        if path.exists():
+            with open_part(path) as file:
+                for group in range(file.num_row_groups):
+                    yield read_group(file, path, group)
+
+    def _group_sizes(self, table: str, split: str | None = None) -> Iterator[tuple[Location, list[int]]]:
+        for path in self.parts(table, split):
+            with open_part(path) as file:
+                yield path, [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
 
     def _ids(self, table: str) -> Iterator[tuple[Place, pa.Array]]:
         for place, part in self.row_groups(table, ["id"]):

@@ -2,7 +2,6 @@
 
 Pictures stay encoded; whoever builds the batch decodes them. The order is that of `row_order.py`. The only module
 here that imports torch.
-Axis legend: n rows, p points.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float32
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from h2d.errors import UserError
+from h2d.manifests.cells import Cells, read_cells
 from h2d.manifests.io import Location
 from h2d.manifests.row_order import (
     Reader,
@@ -30,8 +29,8 @@ from h2d.manifests.row_order import (
     rows_of_worker,
     spans,
 )
-from h2d.manifests.schema import BOX, IMAGE, POINTS_21, POINTS_133, TABLES
-from h2d.manifests.store import Manifest, open_part, points_array, read_group
+from h2d.manifests.schema import TABLES
+from h2d.manifests.store import Manifest, open_part
 
 BUFFER_ROWS: Final = 1024
 """Our choice: 30 to 80 MB of pictures a worker."""
@@ -148,21 +147,21 @@ class ManifestRows(IterableDataset[Row]):
             skip = max(0, skip - count)
             first += count
 
-    def _read(self, buffer: Sequence[Span]) -> dict[str, Sequence[Any] | Float32[np.ndarray, "n ..."]]:
+    def _read(self, buffer: Sequence[Span]) -> dict[str, Cells]:
         """The columns of a buffer's rows."""
-        tables = []
+        parts = []
         opened: dict[Location, pq.ParquetFile] = {}
         try:
             for piece in buffer:
                 group = self._groups[piece.group]
                 if group.path not in opened:
                     opened[group.path] = open_part(group.path)
-                rows = read_group(opened[group.path], group.path, group.number, self.columns)
-                tables.append(rows.slice(piece.start, piece.stop - piece.start))
+                cells = read_cells(opened[group.path], group.path, group.number, self.columns)
+                parts.append({name: values[piece.start : piece.stop] for name, values in cells.items()})
         finally:
             for file in opened.values():
                 file.close()
-        return {name: _values([table[name] for table in tables]) for name in self.columns}
+        return {name: _joined([part[name] for part in parts]) for name in self.columns}
 
 
 class RowLoader:
@@ -230,20 +229,12 @@ def _groups(manifest: Manifest, table: str, split: str | None) -> list[_Group]:
     return groups
 
 
-def _values(parts: Sequence[pa.ChunkedArray]) -> Sequence[Any] | Float32[np.ndarray, "n ..."]:
-    """A column in the form that `ManifestRows` gives."""
-    column = pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
-    if column.type == IMAGE:
-        return [value for chunk in column.chunks for value in chunk.field("bytes").to_pylist()]
-    if column.type in (POINTS_21, POINTS_133):
-        points: Float32[np.ndarray, "n p 3"] = points_array(column).copy()
-        return points
-    if column.type == BOX and not column.null_count:
-        values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        boxes: Float32[np.ndarray, "n 4"] = np.array(values, np.float32).reshape(-1, 4)
-        return boxes
-    plain: list[Any] = column.to_pylist()
-    return plain
+def _joined(parts: Sequence[Cells]) -> Cells:
+    """A column's cells out of several row groups."""
+    if isinstance(parts[0], np.ndarray):
+        array: Float32[np.ndarray, "_ ..."] = np.concatenate(parts)
+        return array
+    return [value for part in parts for value in part]
 
 
 def _check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from h2d.images import encode_jpeg
 from h2d.manifests.files import write_text
 from h2d.manifests.io import Location
 from h2d.manifests.overlay import draw_crop
 from h2d.manifests.store import Manifest
+from h2d.pages import page_template
 from h2d.pipelines.mix_draw import DrawnPart
 
 PAGE_FILE: Final = "mix.html"
@@ -23,16 +22,10 @@ _QUALITY: Final = 80
 
 def write_page(manifest: Manifest, parts: Sequence[DrawnPart]) -> Location:
     """Write the page into the mix's folder."""
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("mix.html.j2")
     total = sum(len(drawn.rows) for drawn in parts)
     path = manifest.root / PAGE_FILE
     sources = [_source(manifest, drawn, total) for drawn in parts]
+    template = page_template(Path(__file__).with_name("mix.html.j2"))
     write_text(path, template.render(name=manifest.name, total=total, sources=sources))
     return path
 

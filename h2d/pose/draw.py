@@ -7,6 +7,7 @@ limit are left out, with every limb that they end. Axis legend: h height, w widt
 import colorsys
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final, Literal, TypeAlias, get_args
 
 import cv2
@@ -46,6 +47,8 @@ HUMANSD_LIMBS: Final = (
 
 LEAST_CANVAS_PX: Final = 512
 """The long side of a canvas on which strokes of the published widths leave fingers apart."""
+_LEAST_CONFIDENCE: Final = float(np.float32(LEAST_CONFIDENCE))
+"""As the points' own numbers are rounded."""
 _JOINT_RADIUS: Final = 4
 _STICK_HALF_WIDTH: Final = 4
 _HAND_JOINT: Final[Colour] = (0, 0, 255)
@@ -92,9 +95,10 @@ def control_picture(pose: Pose, *, style: Style = "v1.1") -> Picture:
     return np.asarray(cv2.resize(large, (pose.width, pose.height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def hand_colours() -> list[Colour]:
+@cache
+def hand_colours() -> tuple[Colour, ...]:
     """The colours of a hand's 20 bones: once around the wheel."""
-    return [_rgb(colorsys.hsv_to_rgb(bone / len(HAND_BONES), 1, 1), up=True) for bone in range(len(HAND_BONES))]
+    return tuple(_rgb(colorsys.hsv_to_rgb(bone / len(HAND_BONES), 1, 1), up=True) for bone in range(len(HAND_BONES)))
 
 
 def humansd_colours() -> list[Colour]:
@@ -148,7 +152,7 @@ _BODIES: Final[dict[str, Callable[[Picture, People], None]]] = {"v1.1": _draw_v1
 
 def _draw_humansd(canvas: Picture, people: People) -> None:
     """Thick lines with round ends, each in its colour over those before it."""
-    for points in people:
+    for points in people.tolist():
         for limb, colour in zip(HUMANSD_LIMBS, humansd_colours(), strict=True):
             start, stop = points[limb[0]], points[limb[1]]
             if _seen(start) and _seen(stop):
@@ -158,17 +162,19 @@ def _draw_humansd(canvas: Picture, people: People) -> None:
 
 
 def _draw_hand(canvas: Picture, hand: Float32[np.ndarray, "21 3"]) -> None:
+    points = hand.tolist()  # plain numbers: numpy's scalars would cost more than the drawing
     for (start, stop), colour in zip(HAND_BONES, hand_colours(), strict=True):
-        if _inside(hand[start]) and _inside(hand[stop]):
-            cv2.line(canvas, _pixel(hand[start]), _pixel(hand[stop]), colour, 2)
+        if _inside(points[start]) and _inside(points[stop]):
+            cv2.line(canvas, _pixel(points[start]), _pixel(points[stop]), colour, 2)
     _draw_dots(canvas, hand, radius=_JOINT_RADIUS, colours=[_HAND_JOINT], seen=_inside)
 
 
-def _seen(point: Float32[np.ndarray, "3"]) -> bool:
-    return bool(np.isfinite(point[:2]).all() and point[2] >= LEAST_CONFIDENCE)
+def _seen(point: Sequence[float]) -> bool:
+    x, y, confidence = point
+    return math.isfinite(x) and math.isfinite(y) and confidence >= _LEAST_CONFIDENCE
 
 
-def _inside(point: Float32[np.ndarray, "3"]) -> bool:
+def _inside(point: Sequence[float]) -> bool:
     """ControlNet leaves out points of hands and faces in the first column and row, where it puts the unknown ones."""
     return _seen(point) and min(_pixel(point)) > 0
 
@@ -179,26 +185,26 @@ def _draw_dots(
     *,
     radius: int,
     colours: Sequence[Colour],
-    seen: Callable[[Float32[np.ndarray, "3"]], bool] = _seen,
+    seen: Callable[[Sequence[float]], bool] = _seen,
 ) -> None:
-    for number, point in enumerate(points):
+    for number, point in enumerate(points.tolist()):
         if seen(point):
             cv2.circle(canvas, _pixel(point), radius, colours[number % len(colours)], -1)
 
 
 def _stick(body: Float32[np.ndarray, "18 3"], limb: tuple[int, int]) -> np.ndarray | None:
     """The outline of a limb, an ellipse between its points; its angle, seen from the end, is cut to whole degrees."""
-    start, stop = body[limb[0]], body[limb[1]]
+    start, stop = body[list(limb)].tolist()
     if not (_seen(start) and _seen(stop)):
         return None
-    (x0, y0), (x1, y1) = start[:2].astype(float), stop[:2].astype(float)
+    (x0, y0, _), (x1, y1, _) = start, stop
     middle = int((x0 + x1) / 2), int((y0 + y1) / 2)
     half_length = int(math.hypot(x1 - x0, y1 - y0) / 2)
     angle = int(math.degrees(math.atan2(y0 - y1, x0 - x1)))
     return np.asarray(cv2.ellipse2Poly(middle, (half_length, _STICK_HALF_WIDTH), angle, 0, 360, 1))
 
 
-def _pixel(point: Float32[np.ndarray, "3"]) -> tuple[int, int]:
+def _pixel(point: Sequence[float]) -> tuple[int, int]:
     return int(point[0]), int(point[1])
 
 

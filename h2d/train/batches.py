@@ -3,12 +3,12 @@
 Axis legend: h w picture size, c latent channels.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 from torch import Tensor
 
 from h2d.images import decode_rgb, resize
@@ -17,6 +17,11 @@ LATENT_CHANNELS: Final = 4
 LATENT_SCALE: Final = 8
 NUM_TIMESTEPS: Final = 1000
 
+Planes: TypeAlias = UInt8[np.ndarray, "3 h w"]
+
+_GREY: Final = (0.2989, 0.587, 0.114)
+"""Of red, green and blue in a grey: torchvision's."""
+
 
 def decode_square(image: bytes, size_px: int) -> UInt8[np.ndarray, "h w 3"]:
     """Decode the `image` of a row and resize it to a square; raises `DecodeError`."""
@@ -24,43 +29,52 @@ def decode_square(image: bytes, size_px: int) -> UInt8[np.ndarray, "h w 3"]:
     return resize(picture, (size_px, size_px))
 
 
+def planes(picture: UInt8[np.ndarray, "h w 3"]) -> Planes:
+    """A picture as examples hold it: RGB bytes, CHW. A batch of floats would be four times as much to copy."""
+    separate = np.empty((3, *picture.shape[:2]), np.uint8)
+    cv2.split(picture, list(separate))
+    return separate
+
+
 def shift_colours(
-    picture: UInt8[np.ndarray, "h w 3"],
+    picture: Planes,
     random: np.random.Generator,
     *,
     shift: float = 20.0,
     brightness: float = 0.2,
     contrast: float = 0.2,
     probability: float = 0.5,
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> Planes:
     """Add to each of R, G, B up to `shift` of 255, change brightness and contrast, each with `probability`.
 
-    The paper's augmentations (IV-B); the ranges are our choice, albumentations' defaults. One table look-up: what three
-    passes over floats would cost is most of a loader's time. Draws the same count of numbers whatever happens.
+    The paper's augmentations (IV-B); the ranges are our choice. Brightness and contrast are torchvision's: a factor of
+    up to 1 +- `brightness`, and one about the mean grey. By table look-up: floats would cost most of a loader's time.
+    Draws the same count of numbers whatever happens.
     """
     drawn = random.uniform(-1, 1, 5)
     happens = random.uniform(size=3) < probability
-    levels = np.repeat(np.arange(256, dtype=np.float64)[:, None], 3, axis=1)
+    levels = np.repeat(np.arange(256, dtype=np.float64)[None], 3, axis=0)
     if happens[0]:
-        levels = levels + drawn[:3] * shift
+        levels = np.clip(levels + drawn[:3, None] * shift, 0, 255)
     if happens[1]:
-        levels = levels * (1 + drawn[4] * contrast)
+        levels = levels * (1 + drawn[3] * brightness)
+    if happens[:2].any():
+        picture = _looked_up(picture, levels)
     if happens[2]:
-        levels = levels + drawn[3] * brightness * 255
-    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(picture, table[None]), np.uint8)
-
-
-def planes(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
-    """A picture as an example holds it: RGB bytes, CHW. A batch of floats would be four times as much to copy."""
-    separate = np.empty((3, *picture.shape[:2]), np.uint8)
-    cv2.split(picture, list(separate))
-    return torch.from_numpy(separate)
+        grey = sum(weight * cv2.mean(plane)[0] for weight, plane in zip(_GREY, picture, strict=True))
+        levels = grey + (1 + drawn[4] * contrast) * (np.arange(256, dtype=np.float64) - grey)
+        picture = _looked_up(picture, np.repeat(levels[None], 3, axis=0))
+    return picture
 
 
 def mask_plane(mask: Bool[np.ndarray, "h w"]) -> UInt8[Tensor, "1 h w"]:
     """A mask as an example holds it: 0 or 255."""
-    return torch.from_numpy(mask[None].view(np.uint8) * np.uint8(255))
+    return torch.from_numpy(np.ascontiguousarray(mask)[None].view(np.uint8) * np.uint8(255))
+
+
+def _looked_up(picture: Planes, levels: Float64[np.ndarray, "3 256"]) -> Planes:
+    tables = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.stack([cv2.LUT(plane, table) for plane, table in zip(picture, tables, strict=True)])
 
 
 def as_floats(name: str, tensor: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """Checkpoints: a folder that exists is whole; no pickle in it.
 
 `<out>/checkpoints/step-0001000/` holds `weights`, `average` and `optimizer` as safetensors, `state.json`, and `model/`,
-which the sampler loads. It is written under a temporary name, fsynced and renamed; older ones go only after that.
+which the sampler loads. It is written under a temporary name, fsynced and renamed; older ones go only after that. Where
+the newest was damaged later, the one before is gone on from.
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,20 +14,51 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from h2d.errors import UserError
 from h2d.manifests.files import TEMPORARY
 
+logger = logging.getLogger(__name__)
+
 FOLDER: Final = "checkpoints"
 STATE_FILE: Final = "state.json"
+_TENSOR_FILES: Final = ("weights.safetensors", "average.safetensors", "optimizer.safetensors")
 
 
 def newest(out: Path) -> Path | None:
-    """The last whole checkpoint of a run."""
-    found = [path for path in (out / FOLDER).glob("step-*") if (path / STATE_FILE).is_file()]
-    return max(found, key=lambda path: path.name, default=None)
+    """The last whole checkpoint of a run; what is wrong with later ones is logged. None before the first.
+
+    Raises `UserError` when there are checkpoints and none is whole.
+    """
+    problem = ""
+    for path in sorted((out / FOLDER).glob("step-*"), reverse=True):
+        if not (problem := damage(path)):
+            return path
+        logger.warning("%s: %s: going on from the checkpoint before it", path, problem)
+    if problem:
+        raise UserError(f"{out / FOLDER}: no checkpoint is whole ({problem}): start anew with --fresh or another --out")
+    return None
+
+
+def damage(path: Path) -> str:
+    """What is wrong with a checkpoint; nothing where its files are there, of their full length, and can be read."""
+    try:
+        load_state(path)
+        for name in _TENSOR_FILES:
+            with safe_open(path / name, framework="pt"):
+                pass
+    except (UserError, OSError, SafetensorError) as error:
+        return str(error)
+    return "" if (path / "model").is_dir() else "model is missing"
+
+
+def remove_unfinished(out: Path) -> None:
+    """Delete what a run that was killed while it saved has left."""
+    for path in (out / FOLDER).glob(f"{TEMPORARY}step-*"):
+        shutil.rmtree(path)
 
 
 def save_checkpoint(
@@ -56,7 +89,9 @@ def save_checkpoint(
         shutil.rmtree(path)
     temporary.rename(path)
     _sync_one(path.parent)
-    for old in sorted((out / FOLDER).glob("step-*"))[:-keep]:
+    # Damaged ones may be later: they count for nothing here.
+    earlier = [other for other in sorted((out / FOLDER).glob("step-*")) if other.name < path.name]
+    for old in earlier[: max(0, len(earlier) + 1 - keep)]:
         shutil.rmtree(old)
     return path
 
@@ -66,9 +101,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: damaged checkpoint ({error}): delete this folder to go on from the one before"
-        ) from None
+        raise UserError(f"{path}: damaged checkpoint: {STATE_FILE}: {error}") from None
     return state
 
 

@@ -79,14 +79,14 @@ class HandExamples:
 
     def fixed(self, row: Row, colours: np.random.Generator | None) -> Example:
         """What stays the same of a row; colours shifted if a generator is given."""
-        picture = decode_square(row["image"], self.size_px)
+        picture = planes(decode_square(row["image"], self.size_px))
         if colours is not None and self.options.augment:
             picture = shift_colours(picture, colours)
         mask = shrink_mask(read_mask(row["mask"], dilation=self.options.dilation_px), self.size_px)
         hands = np.stack([row["keypoints_left"], row["keypoints_right"]]).astype(np.float32)
         hands[..., :2] *= self.size_px / CROP_PX
         return {
-            "image": planes(picture),
+            "image": torch.from_numpy(picture),
             "mask": mask_plane(mask),
             "hands": torch.from_numpy(hands),
             "tokens": caption_tokens(self.tokenizer, row["caption"]),

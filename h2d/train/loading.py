@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from h2d.images import DecodeError
 from h2d.machine import keep_freed_memory
@@ -113,7 +113,8 @@ def _example(examples: Examples, row: Any, random: np.random.Generator, *, train
 
 def _collate(made: list[tuple[str, Example]]) -> tuple[dict[str, torch.Tensor], list[str]]:
     names = made[0][1].keys()
-    tensors = {name: torch.stack([example[name] for _, example in made]) for name in names}
+    # Torch's own, for it stacks into the memory that a worker shares with the trainer, and saves a copy.
+    tensors = {name: default_collate([example[name] for _, example in made]) for name in names}
     return tensors, [name for name, _ in made]
 
 

@@ -16,7 +16,7 @@ from h2d.config import as_plain
 from h2d.images import encode_png
 from h2d.manifests.files import write_bytes, write_json
 from h2d.train.cache import Cache, CachedStage
-from h2d.train.checkpoints import load_optimizer, load_weights, save_checkpoint
+from h2d.train.checkpoints import load_optimizer, load_weights, remove_unfinished, save_checkpoint
 from h2d.train.config import TrainConfig
 from h2d.train.loading import on_device, step_batches
 from h2d.train.looking import Looker
@@ -101,6 +101,7 @@ class _Run:
                 shutil.rmtree(out)
             out.mkdir(parents=True, exist_ok=True)
             write_json(out / "config.json", as_plain(self._config))
+            remove_unfinished(out)
             cut_log(out, self._plan.first_step)
         self._accelerator.wait_for_everyone()
 
@@ -205,7 +206,7 @@ class _Run:
         """Write a checkpoint, and return its model; None where another process writes it."""
         path = None
         if self._accelerator.is_main_process:
-            facts = {"config": as_plain(self._config)}
+            facts = {"config": as_plain(self._config), "manifests": self._plan.manifests}
 
             def save_model(folder: Path) -> None:
                 with self._average.applied():

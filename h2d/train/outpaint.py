@@ -5,12 +5,14 @@ Axis legend: b batch, h w picture size.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
@@ -108,18 +110,19 @@ class OutpaintExamples:
         picture = decode_rgb(row["image"])
         left, top, side = square_around(row["body"], (picture.shape[0], picture.shape[1]))
         window = slice(top, top + side), slice(left, left + side)
-        square = resize(np.ascontiguousarray(picture[window]), (self.size_px, self.size_px))
+        square = planes(resize(np.ascontiguousarray(picture[window]), (self.size_px, self.size_px)))
         if colours is not None and self.options.augment:
             square = shift_colours(square, colours)
-        mask = dilate(_hands_mask(row)[window], self.options.dilation_px)
+        # COCO's masks lie column by column: cut and changed lying on their side, they are copied once.
+        mask = dilate(_hands_mask(row).T[window[::-1]], self.options.dilation_px)
         points = moved(row["body"], scale=self.size_px / side, shift=(-left, -top))
         pose = Pose(people=points[None], width=self.size_px, height=self.size_px)
         skeleton = control_picture(pose, style=self.options.skeleton)
-        kept = shrink_mask(mask, self.size_px) & (self.options.keep == "hands")
+        kept = shrink_mask(mask, self.size_px).T & (self.options.keep == "hands")
         return {
-            "image": planes(square),
+            "image": torch.from_numpy(square),
             "mask": mask_plane(kept),
-            "skeleton": planes(skeleton),
+            "skeleton": torch.from_numpy(planes(skeleton)),
             "tokens": caption_tokens(self.tokenizer, row["caption"]),
         }
 
@@ -268,4 +271,4 @@ class OutpaintStage:
 def _hands_mask(row: Row) -> Bool[np.ndarray, "h w"]:
     """Both hands, undilated; `usable` has seen that one is there."""
     masks = [decode_rle(row[name]) for name in ("mask_left", "mask_right") if row[name] is not None]
-    return np.asarray(np.logical_or.reduce(masks))
+    return reduce(or_, masks)

@@ -54,8 +54,11 @@ def shrink_mask(mask: Bool[np.ndarray, "h w"], size_px: int) -> Bool[np.ndarray,
     """The mask at the size of the training picture: a pixel belongs to it when it covers half."""
     if mask.shape == (size_px, size_px):
         return mask
-    covered = cv2.resize(mask.astype(np.float32), (size_px, size_px), interpolation=cv2.INTER_AREA)
-    return np.asarray(covered >= 0.5)
+    if mask.flags.f_contiguous and not mask.flags.c_contiguous:
+        return shrink_mask(mask.T, size_px).T
+    levels = np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255)
+    covered = cv2.resize(levels, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered >= 128)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,8 @@ class Plan:
 
     stage: TrainingStage
     division: Division
+    manifests: dict[str, str]
+    """What is learnt from: the hash of each manifest's facts by its place."""
     resume: Path | None
     first_step: int
 
@@ -41,8 +44,10 @@ def plan(config: TrainConfig, *, fresh: bool = False) -> Plan:
     if config.speed.cache_latents:
         check_cache(stage)
     stage.check()
+    manifests = [Manifest(root) for root in config.data.manifests]
+    hashes = {str(manifest.root): _hash(manifest) for manifest in manifests}
     division = divide(
-        [Manifest(root) for root in config.data.manifests],
+        manifests,
         stage,
         seed=config.seed,
         held_out_share=config.data.held_out_share,
@@ -54,7 +59,19 @@ def plan(config: TrainConfig, *, fresh: bool = False) -> Plan:
         state = load_state(resume)
         first_step = state["step"]
         _check_same(config, state["config"], resume)
-    return Plan(stage=stage, division=division, resume=resume, first_step=first_step)
+        _check_same_rows(hashes, state.get("manifests", hashes), resume)  # the first ones did not tell
+    return Plan(stage=stage, division=division, manifests=hashes, resume=resume, first_step=first_step)
+
+
+def _hash(manifest: Manifest) -> str:
+    return sha256(json.dumps(manifest.facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_same_rows(ours: dict[str, str], saved: dict[str, str], path: Path) -> None:
+    """Other rows would come in another order, and the run would not go on but begin again in the middle."""
+    changed = [place for place, was in zip(ours, saved.values(), strict=True) if ours[place] != was]
+    if changed:
+        raise UserError(f"{path}: {', '.join(changed)} was prepared anew since: use another --out, or --fresh")
 
 
 def _check_trackers(config: TrainConfig) -> None:

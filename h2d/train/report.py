@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from h2d.manifests.files import write_text
+from h2d.pages import page_template
 
 REPORT_FILE: Final = "report.html"
 _WIDTH, _HEIGHT, _MAX_POINTS, _MAX_PREVIEWS = 720, 200, 500, 6
@@ -39,13 +38,7 @@ def write_report(out: Path, records: Sequence[dict[str, Any]], config: dict[str,
     """Write a run's report into its folder."""
     names = list(dict.fromkeys(name for record in records for name in record if name not in _HIDDEN))
     pictures = sorted((out / "previews").glob("step-*.png"))[-_MAX_PREVIEWS:]
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names and options are strangers' text
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    ).from_string((Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8"))
-    page = template.render(
+    page = page_template(Path(__file__).with_name("report.html.j2")).render(
         title=f"Training {config['stage']}",
         steps=records[-1]["step"],
         last_loss=f"{records[-1]['loss']:.4g}",

@@ -18,9 +18,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Int64
 
 from h2d.errors import UserError
+from h2d.manifests.cells import Cells, read_cells
 from h2d.manifests.io import Location
-from h2d.manifests.schema import IMAGE
-from h2d.manifests.store import Manifest, open_part, read_group
+from h2d.manifests.store import Manifest, open_part
 from h2d.train.stage import Row, TrainingStage
 
 _NUM_CACHED_EPOCHS = 2
@@ -44,7 +44,7 @@ class Rows:
         self._seed = seed
         self._window_groups = window_groups
         self._orders: dict[int, tuple[list[int], list[tuple[int, int]]]] = {}
-        self._read: dict[int, pa.Table] = {}
+        self._read: dict[int, dict[str, Cells]] = {}
 
     def __len__(self) -> int:
         return sum(len(group.rows) for group in self._groups)
@@ -100,9 +100,9 @@ class Rows:
                 del self._read[other]
             group = self._groups[number]
             with open_part(group.path) as file:
-                self._read[number] = read_group(file, group.path, group.number, self._columns)
-        table, index = self._read[number], self._groups[number].rows[row]
-        return {name: _value(table[name], index) for name in self._columns}
+                self._read[number] = read_cells(file, group.path, group.number, self._columns)
+        index = self._groups[number].rows[row]
+        return {name: _own(cells[index]) for name, cells in self._read[number].items()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_orders": {}, "_read": {}}
@@ -172,13 +172,6 @@ def _group(path: Location, number: int, chosen: Bool[np.ndarray, "n"]) -> Group:
     return Group(path=path, number=number, rows=tuple(rows.tolist()))
 
 
-def _value(column: pa.ChunkedArray, index: int) -> Any:
-    value = column[index]
-    if column.type == IMAGE:
-        return value["bytes"].as_py()
-    if pa.types.is_fixed_size_list(column.type) and value.is_valid:
-        numbers = value.values.to_numpy(zero_copy_only=False)
-        return (
-            np.array(numbers, np.float32).reshape(-1, 3) if len(numbers) % 3 == 0 else np.asarray(numbers, np.float32)
-        )
-    return value.as_py()
+def _own(cell: Any) -> Any:
+    """The cell itself, or a copy of an array: who changes a row must not change it for the next time."""
+    return cell.copy() if isinstance(cell, np.ndarray) else cell

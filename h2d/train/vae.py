@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
@@ -71,7 +72,7 @@ class VaeExamples:
         window = np.ascontiguousarray(picture[top : top + side, left : left + side])
         if training and mirrored < 0.5:
             window = np.ascontiguousarray(window[:, ::-1])
-        return {"image": planes(resize(window, (self.size_px, self.size_px))), **noise}
+        return {"image": torch.from_numpy(planes(resize(window, (self.size_px, self.size_px)))), **noise}
 
 
 class VaeStage:

@@ -1,13 +1,14 @@
 """`h2d evaluate` on the command line: the whole walk with miniature models and the real detector, and its errors."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from h2d.cli import app
+from h2d.cli import app, evaluate
 from h2d.errors import UserError
 
 TESTS = Path(__file__).parent.parent
@@ -122,3 +123,12 @@ def test_annotators_are_judged_on_drawn_people(tmp_path):
     assert "goal 0.95" in ended.output
     plain = json.loads((tmp_path / "annotators.json").read_text())
     assert plain["rows"][0]["body"]["value"] == 1
+
+
+def test_the_page_names_every_command_and_no_other():
+    page = (TESTS.parent / "docs" / "evaluation.md").read_text()
+    named = set(re.findall(r"h2d evaluate ([a-z]+)", page))
+    assert named == {command.name or command.callback.__name__ for command in evaluate.app.registered_commands}
+    for option in set(re.findall(r"--[a-z][a-z-]+", page)) - {"--split", "--name"}:
+        helps = [call("evaluate", name, "--help").output for name in named]
+        assert any(option in text for text in helps) or option in call("synth", "--help").output, option

@@ -79,7 +79,8 @@ def test_letters_that_latex_reads_as_commands_are_escaped():
     ],
 )  # fmt: skip
 def test_numbers_are_shown_with_enough_decimals(value, decimals, text):
-    assert number_text(value, decimals) == text
+    assert number_text(value, decimals, grow=True) == text
+    assert number_text(0.004, 2) == "0.00"
 
 
 def test_the_page_shows_pictures_and_loads_nothing(finished, picture_list):

@@ -12,6 +12,7 @@ from h2d.manifests import report_figures
 from h2d.manifests.charts import Rate, histogram
 from h2d.manifests.report import write_report
 from h2d.manifests.report_figures import MAX_PICTURES
+from h2d.manifests.spread import Spread
 
 VOID = {"meta", "img", "link", "br"}
 EVIL = "<script>alert('caption')</script> \"quoted\" & <img src=x onerror=alert(1)>"
@@ -139,7 +140,9 @@ def test_pictures_keep_to_their_bytes():
 
 @pytest.mark.parametrize("values", [[5.0], [0.0, 0.0], [1, 2, 3.5, 900], list(range(1000)), [0.1, float("nan"), 0.9]])
 def test_histograms_count_every_value_inside_the_drawing(values):
-    chart = histogram("sizes", np.asarray(values, np.float64))
+    spread = Spread()
+    spread.add(np.asarray(values, np.float64))
+    chart = histogram("sizes", spread)
     counted = sum(int(bar.about.rsplit(": ", 1)[1].replace(",", "")) for bar in chart.bars)
     assert counted == np.isfinite(values).sum()
     assert len(chart.bars) <= 41
@@ -147,7 +150,7 @@ def test_histograms_count_every_value_inside_the_drawing(values):
         assert bar.width > 0
         assert 0 <= bar.x <= bar.x + bar.width <= 480
         assert 0 <= bar.y <= bar.y + bar.height <= 200
-    assert histogram("sizes", np.asarray([np.nan])) is None
+    assert histogram("sizes", Spread()) is None
 
 
 def test_rates_round_to_all_or_nothing_only_when_exact():

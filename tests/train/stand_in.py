@@ -1,7 +1,9 @@
 """A real stage of a few weights, for tests of the loop; run as a script it trains, to be killed."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,10 +33,10 @@ class StandInExamples:
         self._size_px = size_px
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
-        picture = decode_square(row["image"], self._size_px)
+        picture = planes(decode_square(row["image"], self._size_px))
         if training:
             picture = shift_colours(picture, random)
-        small = torch.nn.functional.avg_pool2d(as_floats("image", planes(picture)), 8)
+        small = torch.nn.functional.avg_pool2d(as_floats("image", torch.from_numpy(picture)), 8)
         return {"image": small, **draw_noise(random, size_px=self._size_px)}
 
 
@@ -81,6 +83,8 @@ class StandIn:
 
     def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
         save_file(networks.trained.state_dict(), folder / "net.safetensors")
+        if str(facts["step"]) == os.environ.get("STAND_IN_HANGS_AT"):
+            time.sleep(60)
         (folder / "facts.json").write_text(json.dumps(facts))
 
 
@@ -112,4 +116,5 @@ if __name__ == "__main__":
     from h2d.train.loop import train
 
     torch.set_num_threads(1)
-    train(stand_in_config(Path(sys.argv[1]), Path(sys.argv[2]), steps=int(sys.argv[3])), Silent())
+    changes = json.loads(sys.argv[3])
+    train(stand_in_config(Path(sys.argv[1]), Path(sys.argv[2]), **changes), Silent())

@@ -1,10 +1,12 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stand_in
@@ -27,15 +29,15 @@ def losses(out: Path) -> dict[int, float]:
     return {record["step"]: record["loss"] for record in records}
 
 
-def start(manifest: Path, out: Path, steps: int) -> subprocess.Popen:
+def start(manifest: Path, out: Path, **changes: Any) -> subprocess.Popen:
     script = Path(stand_in.__file__)
-    return subprocess.Popen([sys.executable, str(script), str(manifest), str(out), str(steps)])
+    return subprocess.Popen([sys.executable, str(script), str(manifest), str(out), json.dumps(changes)])
 
 
 @pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_losses(small_manifest, tmp_path):
-    assert start(small_manifest, tmp_path / "whole", 60).wait() == 0
-    victim = start(small_manifest, tmp_path / "killed", 60)
+    assert start(small_manifest, tmp_path / "whole", steps=60).wait() == 0
+    victim = start(small_manifest, tmp_path / "killed", steps=60)
     while len(losses(tmp_path / "killed") if (tmp_path / "killed/log.jsonl").exists() else ()) < 8:
         assert victim.poll() is None, "finished before it could be killed"
         time.sleep(0.002)
@@ -44,8 +46,51 @@ def test_killed_and_resumed_gives_the_same_losses(small_manifest, tmp_path):
     reached = newest(tmp_path / "killed")
     assert reached is not None
     assert int(reached.name.split("-")[1]) <= 40
-    assert start(small_manifest, tmp_path / "killed", 60).wait() == 0
+    assert start(small_manifest, tmp_path / "killed", steps=60).wait() == 0
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killed_while_saving_goes_on_from_the_checkpoint_before(small_manifest, tmp_path, monkeypatch):
+    out = tmp_path / "killed"
+    monkeypatch.setenv("STAND_IN_HANGS_AT", "10")
+    victim = start(small_manifest, out, steps=12)
+    while not (out / "checkpoints/.tmp-step-0000010/model/net.safetensors").exists():
+        assert victim.poll() is None, "finished before it could be killed"
+        time.sleep(0.01)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    assert newest(out) == out / "checkpoints/step-0000005"
+    monkeypatch.delenv("STAND_IN_HANGS_AT")
+    train(stand_in_config(small_manifest, out, steps=12), Silent())
+    train(stand_in_config(small_manifest, tmp_path / "whole", steps=12), Silent())
+    assert losses(out) == losses(tmp_path / "whole")
+    assert not list((out / "checkpoints").glob(".tmp*"))
+
+
+@pytest.mark.parametrize("harm", ["cut", "state", "missing"])
+def test_a_damaged_checkpoint_is_passed_over_and_the_good_one_is_kept(small_manifest, tmp_path, caplog, harm):
+    output = {"checkpoint_every": 5, "validate_every": 0, "preview_every": 0, "keep_checkpoints": 2}
+    train(stand_in_config(small_manifest, tmp_path, steps=10, output=output), Silent())
+    last = tmp_path / "checkpoints/step-0000010"
+    if harm == "cut":
+        with (last / "optimizer.safetensors").open("r+b") as file:
+            file.truncate(200)
+    elif harm == "state":
+        (last / "state.json").write_text("{")
+    else:
+        (last / "weights.safetensors").unlink()
+    assert newest(tmp_path) == tmp_path / "checkpoints/step-0000005"
+    assert "step-0000010" in caplog.text
+    output["keep_checkpoints"] = 1
+    train(stand_in_config(small_manifest, tmp_path, steps=7, output=output), Silent())
+    assert newest(tmp_path) == tmp_path / "checkpoints/step-0000007", "not deleted for a damaged later one"
+
+
+def test_where_no_checkpoint_is_whole_the_remedy_is_said(small_manifest, tmp_path):
+    (tmp_path / "checkpoints/step-0000005").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no checkpoint is whole .*: start anew with --fresh or another --out"):
+        train(stand_in_config(small_manifest, tmp_path), Silent())
 
 
 def test_resumed_gives_the_same_losses(small_manifest, tmp_path):
@@ -90,6 +135,17 @@ def test_another_seed_is_refused_on_resume(small_manifest, tmp_path):
     train(stand_in_config(small_manifest, tmp_path, steps=3), Silent())
     with pytest.raises(UserError, match=r"trained with seed = 0, now it is 1"):
         train(stand_in_config(small_manifest, tmp_path, steps=6, seed=1), Silent())
+
+
+def test_rows_prepared_anew_are_refused_on_resume(small_manifest, tmp_path):
+    shutil.copytree(small_manifest, tmp_path / "rows")
+    train(stand_in_config(tmp_path / "rows", tmp_path / "run", steps=3), Silent())
+    facts = json.loads((tmp_path / "run/checkpoints/step-0000003/model/facts.json").read_text())
+    assert list(facts["manifests"]) == [str(tmp_path / "rows")]
+    about = tmp_path / "rows/manifest.json"
+    about.write_text(about.read_text().replace("2024-05-01", "2024-05-02"))
+    with pytest.raises(UserError, match=r"rows was prepared anew since: use another --out, or --fresh"):
+        train(stand_in_config(tmp_path / "rows", tmp_path / "run", steps=6), Silent())
 
 
 def test_every_epoch_gives_every_row_once_and_no_subject_is_on_both_sides(small_manifest):

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
 from h2d.images import encode_jpeg
 from h2d.manifests.rle import encode_rle
@@ -74,6 +75,10 @@ def test_hand_stage_walks(tmp_path):
         assert stage.preview(networks, batch).shape == (2 * SIZE, 4 * SIZE, 3)
     stage.save(networks, tmp_path, {"manifest": "abc"})
     assert HandGenerator.from_pretrained(tmp_path).unet.config["in_channels"] == 15
+    plain = UNet2DConditionModel.from_pretrained(tmp_path / "unet").state_dict()
+    trained = networks.trained["generator"].unet.state_dict()
+    assert all(torch.equal(weight, trained[name]) for name, weight in plain.items())
+    assert DDIMScheduler.from_pretrained(tmp_path / "scheduler").config["beta_schedule"] == "scaled_linear"
 
 
 @pytest.mark.parametrize("in_channels", [4, 9])
@@ -92,6 +97,9 @@ def test_outpaint_stage_walks_and_trains_the_controlnet_alone(tmp_path, in_chann
         assert stage.preview(networks, batch).shape == (SIZE, 4 * SIZE, 3)
     stage.save(networks, tmp_path, {})
     Outpainter.from_pretrained(tmp_path)
+    plain = ControlNetModel.from_pretrained(tmp_path / "controlnet").state_dict()
+    trained = networks.trained["outpainter"].controlnet.state_dict()
+    assert all(torch.equal(weight, trained[name]) for name, weight in plain.items())
 
 
 def test_masks_and_captions_are_dropped_by_sample_and_flips_swap_sides():
