@@ -92,6 +92,7 @@ def summarise(
         pck_thresholds=PCK_THRESHOLDS,
         intervals={
             "resamples": choices.resamples,
+            "distance_resamples": min(choices.resamples, choices.distance_resamples),
             "level": choices.level,
             "seed": choices.seed,
             "grouped_by": "subject" if groups is not None else "picture",
