@@ -16,7 +16,8 @@ from h2d.eval.methods import MethodOptions
 from h2d.eval.options import LookConfig
 from h2d.eval.placing import Silent
 from h2d.eval.report import write_reports
-from h2d.eval.report_tables import as_latex, as_markdown, latex, main_table, number_text
+from h2d.eval.report_formats import as_latex, as_markdown, latex
+from h2d.eval.report_tables import main_table, number_text
 from h2d.eval.results import read_results
 from h2d.eval.run import Placing, evaluate_methods
 from h2d.pose.layouts import HANDS
