@@ -85,7 +85,13 @@ def protocol(
 @app.command()
 def run(
     list_file: ListFile,
-    method: Annotated[str, typer.Option(help="Names, with commas: two-stage,two-stage-naive")] = "two-stage",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="With commas: two-stage, two-stage-naive, two-stage-bbox, controlnet, stable-diffusion, t2i-adapter,"
+            " humansd, handrefiner."
+        ),
+    ] = "two-stage",
     out: Out = Path("runs/eval"),
     hand: Hand = None,
     hand_controlnet: HandControlNet = None,

@@ -17,7 +17,9 @@ _OUT = Path("samples")
 
 
 def sample(
-    pose: Annotated[Path | None, typer.Option(help="OpenPose JSON: see h2d pose.", show_default=False)] = None,
+    pose: Annotated[
+        Path | None, typer.Option(help="OpenPose JSON, or a name of h2d pose examples.", show_default=False)
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="What the picture shows.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="A folder, or a file ending in .png.")] = _OUT,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Pictures, of seeds counted up.")] = 1,
@@ -45,6 +47,12 @@ def sample(
         typer.Option(help='JSONL, a line a picture: {"prompt": ..., "pose": "file.json"}.', show_default=False),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures at once. Default: 4 on CUDA, else 1.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --batch: processes of a local Ray. Default: this one alone.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="With --batch: a Ray cluster that sees the same files.", show_default=False)
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(help="controlnet, t2i-adapter, humansd, handrefiner, stable-diffusion; ours: two-stage."),
@@ -115,26 +123,31 @@ def sample(
     from h2d.cli.sample_progress import SampleProgress
     from h2d.infer.session import Session, device_of
 
-    at_once = batch_size or (4 if device_of(device).type == "cuda" else 1)
-    exactness = read_precision(precision)
-    session: MethodSession
-    if models is None:
-        session = open_method(chosen, overrides or [], like, base, device=device, precision=exactness)
-    else:
-        session = Session(
-            models,
-            device=device,
-            precision=exactness,
-            offload=offload,
-            compiled=compiled,
-            batch_size=min(at_once, n) if request else at_once,
-        )
+    place, exactness = device_of(device), read_precision(precision)
+    at_once = batch_size or (4 if place.type == "cuda" else 1)
+
+    def open_session() -> "MethodSession":
+        if models is None:
+            return open_method(chosen, overrides or [], like, base, device=device, precision=exactness)
+        size = min(at_once, n) if request else at_once
+        return Session(models, device=device, precision=exactness, offload=offload, compiled=compiled, batch_size=size)
+
     if request is None:
         assert batch is not None
-        folder = out if out != _OUT else out / batch.stem
-        options = read_options(flags, config, own)
-        sample_batch(session, batch, folder, options=options, seed=seed or 0, batch_size=at_once, as_json=as_json)
+        sample_batch(
+            open_session,
+            batch,
+            out if out != _OUT else out / batch.stem,
+            options=read_options(flags, config, own),
+            seed=seed or 0,
+            batch_size=at_once,
+            workers=workers,
+            address=address,
+            on_gpu=place.type == "cuda",
+            as_json=as_json,
+        )
         return
+    session = open_session()
     remarks: list[str] = []
     if like is not None and request.only is not None:
         remarks = _compared(session, like, named=any(value is not None for value in named.values()))

@@ -1,10 +1,11 @@
 """`h2d sample --batch`: a file of prompts and poses to a folder of pictures."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,25 +23,37 @@ _NUM_TOLD = 5
 
 
 def sample_batch(
-    session: "MethodSession",
+    open_session: "Callable[[], MethodSession]",
     file: Path,
     out: Path,
     *,
     options: "SampleOptions",
     seed: int,
     batch_size: int,
+    workers: int | None,
+    address: str | None,
+    on_gpu: bool,
     as_json: bool,
 ) -> None:
     """Make every picture of the file; what was interrupted or failed is made by the same command."""
-    from h2d.infer.batch_file import run_batch
+    from h2d.infer.batch_file import BatchWorker, InlinePool, run_batch
 
-    with BatchProgress(quiet=as_json) as progress:
+    def make() -> BatchWorker:
+        return BatchWorker(open_session(), file.parent, out, options=options, seed=seed)
+
+    with BatchProgress(quiet=as_json) as progress, ExitStack() as stack:
+        pool: Any
+        if workers or address:
+            from h2d.infer.batch_ray import ray_pool
+
+            pool = stack.enter_context(ray_pool(make, num_workers=workers, address=address, on_gpu=on_gpu))
+        else:
+            pool = InlinePool(make())
         try:
-            outcome = run_batch(session, file, out, options=options, seed=seed, batch_size=batch_size, watch=progress)
+            outcome = run_batch(pool, file, out, batch_size=batch_size, watch=progress)
         except KeyboardInterrupt:
-            errors.print(
-                f"Stopped: {progress.done} of {progress.total} pictures are in {out}; the same command goes on."
-            )
+            told = f"{progress.done} of {progress.total} pictures are in {out}"
+            errors.print(f"Stopped: {told}; the same command goes on.", soft_wrap=True, highlight=False)
             raise
     _tell(outcome, out, as_json=as_json)
     if outcome.failures:

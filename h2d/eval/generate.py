@@ -65,6 +65,9 @@ class Making:
 
     def setup(self) -> None:
         """Load the method."""
+        from h2d.infer.session import quiet_libraries
+
+        quiet_libraries()
         self._method = make_method(self.name, self.options)
         self._method.setup()
 

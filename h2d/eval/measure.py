@@ -98,7 +98,7 @@ def _measures(subject: Subject, real: Subject, pictures: PictureList, looks: Loo
         "picture_px": pictures.size,
         "enlarged_px": looks.pose.identity()["enlarged_px"],
     }
-    truth = truth_of(pictures)
+    truth = truth_of(pictures, choices.pose)
     posed = pose_measures(truth, subject.found, choices.pose) | hand_measures(paired_people(truth, subject.found))
     measures = {short: replace(measure, conventions={**measure.conventions, **by}) for short, measure in posed.items()}
     if looks.clip is not None:

@@ -36,7 +36,7 @@ TABLE_1: Final = (
     _row("T2I-Adapter", 0.06, 0.11, 0.179, 0.216, 33.09, 2.39, 1.29, spread=0.27),
     _row("HumanSD", 0.31, 0.04, 0.121, 0.236, 32.80, 2.82, 1.58, spread=0.29),
     _row("ControlNet", 0.59, 0.39, 0.094, 0.135, 32.86, 2.34, 1.46, spread=0.34),
-    _row("Two-stage (the paper)", 0.77, 0.75, 0.047, 0.081, 34.01, 1.81, 0.75, spread=0.045, kid_decimals=3),
+    _row("Two-stage", 0.77, 0.75, 0.047, 0.081, 34.01, 1.81, 0.75, spread=0.045, kid_decimals=3),
 )
 TABLE_2: Final = (
     Published(title="Bounding box", values={"fid": 16.46, "dap": 0.49, "mpjpe": 0.087}),

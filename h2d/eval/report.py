@@ -13,13 +13,12 @@ from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import flat
 from h2d.eval.published import CONVENTIONS
 from h2d.eval.report_charts import CURVE_HEIGHT, CURVE_WIDTH, DOTS_RIGHT, colours_of, dots, pck_curves
+from h2d.eval.report_formats import as_latex, as_markdown
 from h2d.eval.report_pictures import ASKED_COLOUR, FOUND_COLOUR, galleries
 from h2d.eval.report_tables import (
     NO_NUMBER,
     Table,
     ablation_table,
-    as_latex,
-    as_markdown,
     grows,
     interval_text,
     main_table,
@@ -40,6 +39,7 @@ _PART_MEASURES: Final = (
     ("mpjpe_hands", 3),
     ("oks_hands", 2),
     ("found_hands", 2),
+    ("finger_count", 2),
     ("dap", 2),
     ("clipsim", 2),
 )
@@ -218,7 +218,7 @@ def markdown(results: Results, tables: Mapping[str, Table | None]) -> str:
         f" In brackets: {level} intervals, {results.intervals['resamples']} resamples by"
         f" {results.intervals['grouped_by']}.",
         "",
-        *(f"> {warning}" for warning in warnings(results)),
+        *(f"> {warning}  " for warning in warnings(results)),
         "",
         "## Methods",
         "",

@@ -19,13 +19,13 @@ from h2d.eval.parts import by_gesture, by_hand_size, hand_shares
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import REAL, PictureFolder
 from h2d.eval.placing import Watch
-from h2d.eval.pose_accuracy import PCK_THRESHOLDS, pck
+from h2d.eval.pose_accuracy import PCK_THRESHOLDS, PoseConventions, pck
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Difference, MethodResult, Part, Results
 from h2d.pose.layouts import LEFT_HAND, RIGHT_HAND
 
 PER_PICTURE_FILE: Final = "per_picture.parquet"
-IN_PARTS: Final = ("dap", "dap_hands", "oks_hands", "mpjpe_hands", "found_hands", "clipsim")
+IN_PARTS: Final = ("dap", "dap_hands", "oks_hands", "mpjpe_hands", "found_hands", "finger_count", "clipsim")
 """What is measured of each gesture and hand size: distances between sets of pictures want more of them."""
 COMPARED: Final = ("dap", "dap_hands", "mpjpe", "mpjpe_hands", "clipsim")
 _NUM_SHOWN: Final = 4
@@ -54,9 +54,10 @@ class Subject:
         return self.name == REAL
 
 
-def truth_of(pictures: PictureList) -> PoseSet:
-    """The poses that were asked for."""
-    return PoseSet.of([entry.pose for entry in pictures.entries])
+def truth_of(pictures: PictureList, conventions: PoseConventions) -> PoseSet:
+    """The poses that were asked for, as far as the conventions take their points as labelled."""
+    asked = PoseSet.of([entry.pose for entry in pictures.entries])
+    return asked.labelled(above=conventions.truth_above, inside=conventions.truth_inside)
 
 
 def summarise(
@@ -91,6 +92,7 @@ def summarise(
         pck_thresholds=PCK_THRESHOLDS,
         intervals={
             "resamples": choices.resamples,
+            "distance_resamples": min(choices.resamples, choices.distance_resamples),
             "level": choices.level,
             "seed": choices.seed,
             "grouped_by": "subject" if groups is not None else "picture",
@@ -164,7 +166,7 @@ def _difference(
 
 def _pck_curves(subject: Subject, pictures: PictureList, choices: MeasureConfig) -> dict[str, tuple[float, ...]]:
     assert subject.found is not None
-    people = paired_people(truth_of(pictures), subject.found)
+    people = paired_people(truth_of(pictures, choices.pose), subject.found)
     curves = {}
     for name, points in (("all", slice(None)), ("hands", slice(LEFT_HAND.start, RIGHT_HAND.stop))):
         try:

@@ -88,26 +88,26 @@ def read_lines(file: Path) -> list[Line]:
     return lines
 
 
-def run_batch(
-    session: MethodSession,
-    file: Path,
-    out: Path,
-    *,
-    options: SampleOptions,
-    seed: int = 0,
-    batch_size: int = 1,
-    watch: Watch,
-) -> BatchOutcome:
+@runtime_checkable
+class Pool(Protocol):
+    """Who makes the pictures: this process, or several others."""
+
+    def done(self, lines: Sequence[Line]) -> list[bool]:
+        """Which lines have their pictures already."""
+
+    def work(self, groups: Sequence[Sequence[Line]]) -> Iterator[tuple[Sequence[Line], list[Failure]]]:
+        """Each group when it is over, in any order, with those of its lines that failed."""
+
+
+def run_batch(pool: Pool, file: Path, out: Path, *, batch_size: int = 1, watch: Watch) -> BatchOutcome:
     """Make what is missing. Failures are counted, written to `failed.jsonl` and do not stop the rest."""
     lines = read_lines(file)
-    worker = BatchWorker(session, file.parent, out, options=options, seed=seed)
-    todo = [line for line in lines if not worker.is_done(line)]
+    todo = [line for line, done in zip(lines, pool.done(lines), strict=True) if not done]
     watch.started(len(lines), len(lines) - len(todo))
     failures: list[Failure] = []
     made, in_a_row = 0, 0
     try:
-        for group in groups_of(todo, batch_size):
-            failed = worker.work(group)
+        for group, failed in pool.work(groups_of(todo, batch_size)):
             failures += failed
             made += len(group) - len(failed)
             in_a_row = in_a_row + len(failed) if len(failed) == len(group) else 0
@@ -117,6 +117,22 @@ def run_batch(
     finally:
         write_failures(out, failures)
     return BatchOutcome(total=len(lines), found=len(lines) - len(todo), made=made, failures=tuple(failures))
+
+
+class InlinePool:
+    """One group after the other, here."""
+
+    def __init__(self, worker: "BatchWorker") -> None:
+        self._worker = worker
+
+    def done(self, lines: Sequence[Line]) -> list[bool]:
+        """Which lines have their pictures already."""
+        return [self._worker.is_done(line) for line in lines]
+
+    def work(self, groups: Sequence[Sequence[Line]]) -> Iterator[tuple[Sequence[Line], list[Failure]]]:
+        """In order."""
+        for group in groups:
+            yield group, self._worker.work(group)
 
 
 class BatchWorker:
@@ -227,7 +243,6 @@ def _line(number: int, row: str) -> Line:
     return Line(number=number, id=given, values=values, problem=problem)
 
 
-def groups_of(lines: Sequence[Line], size: int) -> Iterator[Sequence[Line]]:
+def groups_of(lines: Sequence[Line], size: int) -> list[Sequence[Line]]:
     """The lines in order, so many at a time."""
-    for start in range(0, len(lines), size):
-        yield lines[start : start + size]
+    return [lines[start : start + size] for start in range(0, len(lines), size)]

@@ -82,11 +82,14 @@ def newest_model(run: Path) -> Path | None:
 
 def model_folder(given: Path | str) -> Path:
     """The folder of a stage's weights, of a run, a checkpoint or the folder itself; raises `UserError`."""
-    given = Path(given)
-    if (given / "h2d.json").is_file():
-        return given
-    if (given / "model" / "h2d.json").is_file():
-        return given / "model"
-    if found := newest_model(given):
+    if found := our_model(Path(given)):
         return found
     raise UserError(f"{given}: no checkpoint of h2d train: give a run, a step of it, or its folder `model`")
+
+
+def our_model(given: Path) -> Path | None:
+    """The folder of a stage's weights, of a run, a checkpoint or the folder itself; None where it is none of them."""
+    for folder in (given, given / "model"):
+        if (folder / "h2d.json").is_file():
+            return folder
+    return newest_model(given)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from h2d.errors import UserError
-from h2d.infer.choosing import Models, model_folder
+from h2d.infer.choosing import Models, model_folder, our_model
 from h2d.infer.schedulers import make_scheduler
 from h2d.models.checkpoint import read_facts
 
@@ -131,7 +131,8 @@ def _body(outpaint: Path | str, base: Path | str | None) -> _Body:
     from h2d.models.weights import WEIGHTS, locate
 
     folder = locate(str(outpaint)) if str(outpaint) in WEIGHTS else Path(outpaint)
-    if (folder / "config.json").is_file():
+    # A run's own folder holds a `config.json` too.
+    if our_model(folder) is None and (folder / "config.json").is_file():
         place = _place(base or PUBLIC_BASE)
         scheduler = make_scheduler("ddim", load_scheduler(place))
         return _Body(controlnet=folder, base=place, scheduler=scheduler, size_px=PUBLIC_SIZE_PX, options={})

@@ -80,7 +80,7 @@ def zoom_hands(
     results = list(pictures)
     if not windows:
         return results
-    canvases = [_canvas(window, size) for window in windows]
+    canvases = [enlarged_canvas(window, size) for window in windows]
     old = [resize(np.ascontiguousarray(pictures[each.picture][each.slices]), (size, size)) for each in windows]
     decoded = decode(pipe.vae, outpaint(pipe, _inputs(pipe, jobs, windows, canvases, old, options), options))
     weight = fade(size)
@@ -130,7 +130,7 @@ def _shrunk(weight: Float32[np.ndarray, "s s"], side: int) -> Float32[np.ndarray
     return np.asarray(cv2.resize(weight, (side, side), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _canvas(window: Window, size: int) -> Canvas:
+def enlarged_canvas(window: Window, size: int) -> Canvas:
     """The hand in the enlarged window."""
     left, top, _, _ = window.box_xyxy
     scale = size / window.side

@@ -64,7 +64,7 @@ def write_part(file: Location, rows: pa.Table, shard: Shard) -> Tally:
         "statuses": tally.statuses,
         "reasons": tally.reasons,
     }
-    write_parquet(file, rows.replace_schema_metadata({_FACTS: json.dumps(facts)}))
+    write_parquet(file, rows.replace_schema_metadata({_FACTS: json.dumps(facts)}), compression="LZ4")
     return tally
 
 

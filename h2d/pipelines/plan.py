@@ -255,7 +255,7 @@ def _extended(work: Location, plan: Plan, source: Source, listing: Listing, new:
     """The plan with shards of the rows `new` at its end, written; its file comes last and makes it so."""
     shards = list(plan.shards)
     for shard, members in cut(new, listing.shard_size, first=len(shards)):
-        write_parquet(work / "index" / shard.file_name, members)
+        write_parquet(work / "index" / shard.file_name, members, compression="LZ4")
         shards.append(shard)
     found = listing.findings.blocks()
     write_parquet_blocks(work / "findings.parquet", FINDINGS, found, rows_per_group=ROWS_PER_RUN)

@@ -90,11 +90,14 @@ def test_tiny_sam_answers_and_an_absent_one_is_named(tmp_path, monkeypatch, pers
     monkeypatch.setitem(sam_model_registry, "vit_b", tiny_sam)
     torch.save(tiny_sam().state_dict(), tmp_path / "sam.pth")
     picture, truth = person
-    segmenter = SamPeople(model="vit_b", checkpoint=tmp_path / "sam.pth", device="cpu")
+    segmenter = SamPeople(model="vit_b", checkpoint=tmp_path / "sam.pth", device="cpu", batch_size=1)
     segmenter.setup()
     masks = segmenter.segment([picture, picture], [truth.points, missing_points(133)])
     assert [mask.shape for mask in masks] == [(128, 128)] * 2
     assert not masks[1].any()
+    together = SamPeople(model="vit_b", checkpoint=tmp_path / "sam.pth", device="cpu")
+    np.testing.assert_array_equal(together.segment([picture] * 2, [truth.points, missing_points(133)]), masks)
+    assert together.identity() == segmenter.identity()
     segmenter.close()
     with pytest.raises(UserError, match="no SAM checkpoint here"):
         SamPeople(checkpoint=tmp_path / "none.pth").identity()

@@ -1,13 +1,15 @@
 """`h2d evaluate` on the command line: the whole walk with miniature models and the real detector, and its errors."""
 
 import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from h2d.cli import app
+from h2d.cli import app, evaluate
 from h2d.errors import UserError
 
 TESTS = Path(__file__).parent.parent
@@ -122,3 +124,36 @@ def test_annotators_are_judged_on_drawn_people(tmp_path):
     assert "goal 0.95" in ended.output
     plain = json.loads((tmp_path / "annotators.json").read_text())
     assert plain["rows"][0]["body"]["value"] == 1
+
+
+def test_the_page_names_every_command_and_no_other():
+    page = (TESTS.parent / "docs" / "evaluation.md").read_text()
+    named = set(re.findall(r"h2d evaluate ([a-z]+)", page))
+    assert named == {command.name or command.callback.__name__ for command in evaluate.app.registered_commands}
+    for option in set(re.findall(r"--[a-z][a-z-]+", page)) - {"--split", "--name"}:
+        helps = [call("evaluate", name, "--help").output for name in named]
+        assert any(option in text for text in helps) or option in call("synth", "--help").output, option
+
+
+def test_help_names_every_method():
+    from h2d.eval.methods import METHODS
+
+    text = " ".join(call("evaluate", "run", "--help", env={"COLUMNS": "200"}).output.split())
+    assert all(name in text for name in METHODS)
+
+
+@pytest.mark.slow
+def test_ray_workers_give_the_numbers_of_this_process(place, list_file, run):
+    arguments = [
+        "evaluate", "run", "--list", list_file, "--out", place / "ray", "--hand", place / "runs/tiny_hand",
+        "--outpaint", place / "runs/tiny_outpaint", "--steps", 2, "--device", "cpu", "--resamples", 10,
+        "--features", "none", "--sample", "hand_attempts=1", "--sample", "guidance_scale=1", "--batch", 2,
+        "--workers", 2, "--json",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "h2d", *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    one, other = json.loads(done.stdout)["methods"][1], run["methods"][3]
+    assert one["name"] == other["name"] == "two-stage"
+    assert one["measures"]["mpjpe"]["value"] == pytest.approx(other["measures"]["mpjpe"]["value"], abs=0.02)
+    assert one["measures"]["mpjpe"]["conventions"] == other["measures"]["mpjpe"]["conventions"]

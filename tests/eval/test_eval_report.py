@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,8 @@ from h2d.eval.methods import MethodOptions
 from h2d.eval.options import LookConfig
 from h2d.eval.placing import Silent
 from h2d.eval.report import write_reports
-from h2d.eval.report_tables import as_latex, as_markdown, latex, main_table, number_text
+from h2d.eval.report_formats import as_latex, as_markdown, latex
+from h2d.eval.report_tables import main_table, number_text
 from h2d.eval.results import read_results
 from h2d.eval.run import Placing, evaluate_methods
 from h2d.pose.layouts import HANDS
@@ -41,6 +43,17 @@ def test_the_main_table_has_the_papers_rows_then_real_then_ours(finished):
     ]  # fmt: skip
     best = {line.title: line.cells[2].is_best for line in table.lines if line.kind == "ours"}
     assert best == {"Shifted": True, "Far": False, "Nobody": False}
+
+
+def test_the_real_pictures_are_no_method_that_could_be_best(finished):
+    """Not even where they have the same number."""
+    results = finished[1]
+    real, shifted = (next(one for one in results.methods if one.name == name) for name in ("real", "shifted"))
+    same = replace(real, measures={**real.measures, "mpjpe": shifted.measures["mpjpe"]})
+    table = main_table(replace(results, methods=(same, *results.methods[1:])))
+    best = {line.title: line.cells[2].is_best for line in table.lines if line.kind != "published"}
+    assert best["Shifted"]
+    assert not best[real.title]
 
 
 def test_every_dash_has_its_reason_and_nothing_is_nan(finished):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from h2d.cli import app
 from h2d.errors import UserError
-from h2d.infer.batch_file import BatchWorker, read_lines, run_batch
+from h2d.infer.batch_file import BatchWorker, InlinePool, read_lines, run_batch
 from h2d.infer.choosing import default_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import read_record
@@ -18,6 +18,11 @@ from h2d.infer.session import Session
 from h2d.pose.openpose_json import write_pose
 
 FEW = SampleOptions(num_inference_steps=1, hand_attempts=1)
+
+
+def pool_of(session, out, options=FEW):
+    """Lines are read where the batch is: in the folder of `out`."""
+    return InlinePool(BatchWorker(session, out.parent, out, options=options, seed=0))
 
 
 class Notes:
@@ -63,11 +68,11 @@ def test_a_batch_is_made_stopped_gone_on_with_and_done(session, batch, tmp_path)
     file, out, notes = batch(*GOOD), tmp_path / "out", Notes()
     notes.interrupt_after = 1
     with pytest.raises(KeyboardInterrupt):
-        run_batch(session, file, out, options=FEW, watch=notes)
+        run_batch(pool_of(session, out), file, out, watch=notes)
     assert [path.name for path in out.iterdir()] == ["one.png"]
     first = (out / "one.png").stat().st_mtime_ns
     notes = Notes()
-    outcome = run_batch(session, file, out, options=FEW, watch=notes)
+    outcome = run_batch(pool_of(session, out), file, out, watch=notes)
     assert (outcome.total, outcome.found, outcome.made, outcome.failures) == (3, 1, 2, ())
     assert notes.starts == [(3, 1)]
     assert {path.name for path in out.iterdir()} == {"one.png", "000002.png", "three.png"}
@@ -76,18 +81,18 @@ def test_a_batch_is_made_stopped_gone_on_with_and_done(session, batch, tmp_path)
         assert tall.size == (128, 192)
     assert read_record(out / "000002.png")["seed"] == 2
     assert read_record(out / "three.png")["options"]["blend"] == "naive"
-    again = run_batch(session, file, out, options=FEW, watch=Notes())
+    again = run_batch(pool_of(session, out), file, out, watch=Notes())
     assert (again.found, again.made) == (3, 0)
     changed = batch({**GOOD[0], "prompt": "another person"}, *GOOD[1:])
-    assert run_batch(session, changed, out, options=FEW, watch=Notes()).made == 1
-    assert run_batch(session, changed, out, options=replace(FEW, guidance_scale=1.0), watch=Notes()).made == 3
+    assert run_batch(pool_of(session, out), changed, out, watch=Notes()).made == 1
+    assert run_batch(pool_of(session, out, replace(FEW, guidance_scale=1.0)), changed, out, watch=Notes()).made == 3
 
 
 def test_a_damaged_picture_is_made_again(session, batch, tmp_path):
     file, out = batch(GOOD[0]), tmp_path / "out"
-    run_batch(session, file, out, options=FEW, watch=Notes())
+    run_batch(pool_of(session, out), file, out, watch=Notes())
     (out / "one.png").write_bytes((out / "one.png").read_bytes()[:60])
-    assert run_batch(session, file, out, options=FEW, watch=Notes()).made == 1
+    assert run_batch(pool_of(session, out), file, out, watch=Notes()).made == 1
 
 
 def test_bad_lines_are_told_and_do_not_stop_the_rest(session, batch, tmp_path):
@@ -106,7 +111,7 @@ def test_bad_lines_are_told_and_do_not_stop_the_rest(session, batch, tmp_path):
         {"prompt": "x", "pose": "pose.json", "options": {"height": 100}},
     ]
     file, out = batch(GOOD[0], *bad), tmp_path / "out"
-    outcome = run_batch(session, file, out, options=FEW, batch_size=4, watch=Notes())
+    outcome = run_batch(pool_of(session, out, FEW), file, out, batch_size=4, watch=Notes())
     assert outcome.made == 1
     messages = [failure.error for failure in outcome.failures]
     expected = [
@@ -127,7 +132,7 @@ def test_bad_lines_are_told_and_do_not_stop_the_rest(session, batch, tmp_path):
         assert any(wanted in message for message in messages), wanted
     assert not any("\n" in message for message in messages)
     assert len((out / "failed.jsonl").read_text().splitlines()) == len(bad)
-    run_batch(session, batch(GOOD[0]), out, options=FEW, watch=Notes())
+    run_batch(pool_of(session, out), batch(GOOD[0]), out, watch=Notes())
     assert not (out / "failed.jsonl").exists()
 
 
@@ -143,7 +148,7 @@ def test_pictures_that_go_together_are_made_at_once_and_one_that_fails_alone(ses
         return whole(self, items, options, on_step)
 
     monkeypatch.setattr(Session, "sample", count)
-    outcome = run_batch(session, file, tmp_path / "out", options=FEW, batch_size=5, watch=Notes())
+    outcome = run_batch(pool_of(session, tmp_path / "out", FEW), file, tmp_path / "out", batch_size=5, watch=Notes())
     assert calls == [4, 1, 1, 1, 1, 1]
     assert outcome.made == 4
     assert [(failure.line.id, failure.error) for failure in outcome.failures] == [("p2", "RuntimeError: out of memory")]
@@ -152,7 +157,7 @@ def test_pictures_that_go_together_are_made_at_once_and_one_that_fails_alone(ses
 def test_what_fails_every_time_stops(session, batch, tmp_path):
     file = batch(*[{"prompt": "x", "pose": "none.json"}] * 30)
     with pytest.raises(UserError, match="the first 20 lines all failed"):
-        run_batch(session, file, tmp_path / "out", options=FEW, watch=Notes())
+        run_batch(pool_of(session, tmp_path / "out"), file, tmp_path / "out", watch=Notes())
 
 
 def test_files_that_are_no_batch(batch, tmp_path):
@@ -168,7 +173,7 @@ def test_other_networks_make_the_picture_anew(session, batch, tmp_path, tmp_path
     from tiny_models import write_checkpoints
 
     file, out = batch(GOOD[0]), tmp_path / "out"
-    run_batch(session, file, out, options=FEW, watch=Notes())
+    run_batch(pool_of(session, out), file, out, watch=Notes())
     hand, _ = write_checkpoints(tmp_path_factory.mktemp("other"), mask_bias=0.8)
     other = Session(default_models(hand.parent), device="cpu")
     (line,) = read_lines(file)

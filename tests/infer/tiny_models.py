@@ -46,4 +46,5 @@ def _write(run: Path, stage: str, network, base: Path) -> Path:
     config = {"size_px": SIZE_PX, "options": {"base": "tiny"}}
     write_facts(model, {"stage": stage, "base": str(base), "config": config, "step": 1})
     (step / "state.json").write_text(json.dumps({"step": 1}))
+    (run / "config.json").write_text(json.dumps({"stage": stage}))  # as training leaves it
     return run

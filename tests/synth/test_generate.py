@@ -134,7 +134,10 @@ def test_a_folder_that_is_not_ours_is_not_touched(tmp_path, fresh):
         ({"size_px": 32}, "size = 32: must be 64 to 4096"),
         ({"workers": 0}, "workers = 0"),
         ({"flavour": "v3"}, "flavour 'v3': hagrid has v2-1M, 2.0, v1"),
-        ({"layout": "coco"}, "unknown layout 'coco': choose one of hagrid, interhand, laion-human, reinterhand"),
+        (
+            {"layout": "coco"},
+            "unknown layout 'coco': choose one of hagrid, interhand, laion-human, manifest, reinterhand",
+        ),
         ({"hard": True}, "-n 6: --hard plants 17 defects, one a picture: ask for 23 or more"),
     ],
 )

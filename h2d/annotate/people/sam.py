@@ -32,6 +32,12 @@ class SamPeople:
     checkpoint: Path
     checkpoint_sha256: str | None = None
     device: str = "auto"
+    batch_size: int = 8
+    """Pictures encoded at once."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
 
     def identity(self) -> Mapping[str, Any]:
         """Model and hash of the weights; raises `UserError` when the file is absent and no hash was given."""
@@ -50,6 +56,15 @@ class SamPeople:
         self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]], people: Sequence[Float32[np.ndarray, "133 3"]]
     ) -> list[Bool[np.ndarray, "h w"]]:
         """SAM's mask for several points, the one it was trained to give where the prompt is not ambiguous."""
+        masks = []
+        for start in range(0, len(pictures), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            masks += self._segment(pictures[batch], people[batch])
+        return masks
+
+    def _segment(
+        self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]], people: Sequence[Float32[np.ndarray, "133 3"]]
+    ) -> list[Bool[np.ndarray, "h w"]]:
         prompts = [prompt_of(points, size_of(picture)) for picture, points in zip(pictures, people, strict=True)]
         # One prompt a picture, under the name of a hand, which is what the runner knows.
         offers = self._runner.candidates(pictures, [{} if prompt is None else {"left": prompt} for prompt in prompts])

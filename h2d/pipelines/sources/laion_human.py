@@ -20,6 +20,7 @@ from jaxtyping import Int64
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.pipelines.sources.base import Finding, Record
+from h2d.pipelines.sources.links import Bounds
 from h2d.pipelines.sources.listing import kind_of, picture_stem, printable, visible_entries
 
 MAPPING_FILE: Final = "mapping_file_training.json"
@@ -160,14 +161,19 @@ class LaionHumanSource:
                 status = os.stat(f"{self.root}/{below}")  # noqa: PTH116  # a million times: paths would double the time
             except (OSError, ValueError):
                 continue
-            if stat.S_ISREG(status.st_mode) and self._stays(tree, below):
+            if stat.S_ISREG(status.st_mode) and self._bounds_of(tree).hold(f"{self.root}/{below}"):
                 return _File(below, status.st_size)
         return None
 
-    def _stays(self, tree: str, below: str) -> bool:
-        """Whether no link leads out of the tree; the tree itself may be a link, to where there is room for it."""
-        real = os.path.realpath(f"{self.root}/{below}")  # as above
-        return real.startswith(os.path.realpath(f"{self.root}/{tree}") + os.sep)
+    def _bounds_of(self, tree: str) -> Bounds:
+        """No link may lead out of a tree, whatever the tree itself is: the paths in it are a stranger's."""
+        if tree not in self._bounds:
+            self._bounds[tree] = Bounds([self.root / tree])
+        return self._bounds[tree]
+
+    @cached_property
+    def _bounds(self) -> dict[str, Bounds]:
+        return {}
 
     def _tree(self, above: str) -> str | None:
         """The folder below the root that holds the shards; leading parts of what the mapping says may be missing."""

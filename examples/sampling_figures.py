@@ -1,0 +1,138 @@
+"""Makes the pictures of `docs/sampling.md`: each step of sampling, blends, arms and enlarged hands.
+
+python examples/sampling_figures.py [--out docs/images]
+
+The hand is that of a drawn person, given as a photograph; the networks are the miniature with random weights, so what
+they paint is noise. Everything else is what it is with trained ones.
+"""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from make_poses import SCENES
+from PIL import Image, ImageDraw, ImageFont
+
+from h2d.images import encode_png, resize
+from h2d.infer.arms import with_arms
+from h2d.infer.blending import BLENDS
+from h2d.infer.loading import load_checkpoints
+from h2d.infer.options import SampleOptions
+from h2d.infer.session import quiet_libraries
+from h2d.infer.sheet import contact_sheet, mask_picture, shown_steps
+from h2d.infer.two_stage import TwoStagePipeline
+from h2d.infer.zoom import enlarged_canvas, small_windows
+from h2d.models.tiny import write_tiny
+from h2d.pose.draw import draw_pose
+from h2d.pose.examples import EXAMPLES, read_example
+from h2d.registry import resolve
+from h2d.synth.render import render
+from h2d.synth.sampling import sample_scene
+
+_SIZE: Final = 512
+_LABEL_PX: Final = 30
+
+
+def main() -> None:
+    """Write every picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    quiet_libraries()
+    with tempfile.TemporaryDirectory() as folder:
+        pipe = random_pipeline(Path(folder))
+        photo = Path(folder) / "drawn.png"
+        photo.write_bytes(encode_png(drawn("palm")))
+        options = SampleOptions(num_inference_steps=20, scheduler="dpm++", hand_photo=photo)
+        output = pipe(EXAMPLES["palm"], read_example("palm"), seed=1, options=options)
+        contact_sheet(output, 0, EXAMPLES["palm"]).save(out / "sampling_steps.png")
+        masks = [hand.as_picture() for hand in output.hands[0]]
+        save(out / "sampling_blends.png", blends(output.masks[0] > 0, [hand.crop.box_xywh for hand in masks]))
+        save(out / "sampling_arms.png", arms())
+        save(out / "sampling_zoom.png", zoomed(pipe, replace(options, num_inference_steps=1)))
+
+
+def random_pipeline(folder: Path) -> TwoStagePipeline:
+    """Stage 2 of the miniature at 512 pixels; hands come from a photograph."""
+    write_tiny(folder / "base", in_channels=9)
+    pipe = load_checkpoints(outpaint=folder / "base" / "controlnet", base=folder / "base")
+    pipe.register_to_config(size_px=_SIZE, hand_size_px=_SIZE)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def drawn(name: str) -> np.ndarray:
+    """The drawn person that an example pose was taken from."""
+    options = dict(SCENES[name])
+    return np.asarray(render(sample_scene(options.pop("seed"), background="plain", **options)).picture)
+
+
+def blends(mask: np.ndarray, boxes: list[tuple[int, int, int, int]]) -> np.ndarray:
+    """What each strategy puts back after a few of fifty steps."""
+    rows = []
+    for name in BLENDS:
+        steps = resolve(BLENDS, name, kind="blending")().step_masks(mask[None], [boxes], 50)[:, 0]
+        cells = {f"{name}, step {step + 1}": mask_picture(steps[step]) for step in [*shown_steps(48)[:5:2], 47, 48]}
+        rows.append(row_of({label: resize_nearest(cell, 160) for label, cell in cells.items()}))
+    return np.concatenate(rows)
+
+
+def arms() -> np.ndarray:
+    """A hand that belongs to no arm, before and after."""
+    pose = read_example("palm")
+    people = pose.people.copy()
+    people[0, [7, 8, 9, 10]] = (np.nan, np.nan, 0)
+    bare = replace(pose, people=people)
+    return row_of({"as given": small(draw_pose(bare)), "with the arm added": small(draw_pose(with_arms(bare)[0]))})
+
+
+def zoomed(pipe: TwoStagePipeline, options: SampleOptions) -> np.ndarray:
+    """A small hand: what the networks see of it in the whole picture, and in its window."""
+    pose = read_example("wave").moved(scale=0.6, shift=(170.0, 250.0), width=512, height=768)
+    output = pipe("x", pose, seed=1, options=options)
+    window = small_windows(output.hands[0], 0, (768, 512), _SIZE)[0]
+    plain = np.ascontiguousarray(output.canvas[0][window.slices])
+    return row_of(
+        {
+            "canvas": resize(output.canvas[0], (384, 256)),
+            "its pixels around the hand": resize_nearest(plain, 384),
+            "what --zoom-hands works on": resize(enlarged_canvas(window, _SIZE).picture, (384, 384)),
+        }
+    )
+
+
+def small(picture: np.ndarray) -> np.ndarray:
+    """Half the size."""
+    return resize(picture, (256, 256))
+
+
+def resize_nearest(picture: np.ndarray, height: int) -> np.ndarray:
+    """Enlarged with its pixels' edges."""
+    width = round(picture.shape[1] * height / picture.shape[0])
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST))
+
+
+def row_of(pictures: dict[str, np.ndarray]) -> np.ndarray:
+    """Pictures of one height side by side, each under its label."""
+    font = ImageFont.load_default(size=15)
+    columns = []
+    for label, picture in pictures.items():
+        height, width = picture.shape[:2]
+        column = Image.new("RGB", (width + 12, height + _LABEL_PX + 8), (255, 255, 255))
+        ImageDraw.Draw(column).text((0, 6), label, (32, 33, 36), font)
+        column.paste(Image.fromarray(picture), (0, _LABEL_PX))
+        columns.append(np.asarray(column))
+    return np.concatenate(columns, axis=1)
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    """As PNG."""
+    path.write_bytes(encode_png(np.ascontiguousarray(picture)))
+
+
+if __name__ == "__main__":
+    main()

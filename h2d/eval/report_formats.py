@@ -1,0 +1,60 @@
+"""The report's tables as GitHub's Markdown and as LaTeX."""
+
+from typing import Final
+
+from h2d.eval.report_tables import Cell, Table
+
+
+def as_markdown(table: Table) -> str:
+    """A table of GitHub's Markdown; intervals behind the numbers, the paper's rows in italics."""
+    heads = ["Method", *(f"{column.heading} {column.arrow}" for column in table.columns)]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * len(table.columns)]
+    for line in table.lines:
+        cells = [_markdown_cell(cell, line.kind) for cell in line.cells]
+        title = f"*{line.title} (published)*" if line.kind == "published" else line.title
+        lines.append("| " + " | ".join([title, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _markdown_cell(cell: Cell, kind: str) -> str:
+    text = f"**{cell.text}**" if cell.is_best else f"*{cell.text}*" if kind == "published" else cell.text
+    return f"{text} ({cell.interval})" if cell.interval else text
+
+
+_LATEX: Final = {
+    "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
+    "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+}  # fmt: skip
+
+
+def latex(text: str) -> str:
+    """Any text for LaTeX."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def as_latex(table: Table, caption: str) -> str:
+    """A `table*` for booktabs and xcolor: the paper's rows in grey, the best of ours in bold, intervals small."""
+    heads = ["Method", *(f"{column.heading} {column.arrow}" for column in table.columns)]
+    rows = [r"\begin{table*}", r"  \centering", f"  \\caption{{{latex(caption)}}}",
+            f"  \\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"    \toprule",
+            "    " + " & ".join(map(latex, heads)) + r" \\", r"    \midrule"]  # fmt: skip
+    before = ""
+    for line in table.lines:
+        if before == "published" and line.kind != "published":
+            rows.append(r"    \midrule")
+        before = line.kind
+        cells = [
+            latex(line.title + (" (published)" if line.kind == "published" else "")),
+            *map(_latex_cell, line.cells),
+        ]
+        if line.kind == "published":
+            cells = [rf"\textcolor{{gray}}{{{cell}}}" for cell in cells]
+        rows.append("    " + " & ".join(cells) + r" \\")
+    rows += [r"    \bottomrule", r"  \end{tabular}", r"\end{table*}"]
+    return "\n".join(rows)
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = rf"\textbf{{{latex(cell.text)}}}" if cell.is_best else latex(cell.text)
+    return rf"{text} {{\scriptsize [{latex(cell.interval)}]}}" if cell.interval else text

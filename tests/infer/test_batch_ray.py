@@ -1,0 +1,90 @@
+"""Batches on Ray's workers: the same pictures as in one process; a worker that dies costs the picture it dies of."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from h2d.errors import UserError
+from h2d.infer.batch_file import Line
+from h2d.infer.batch_ray import ray_pool
+from h2d.pose.openpose_json import write_pose
+
+pytestmark = pytest.mark.slow
+
+
+class Mortal:
+    """A worker that dies of one line, and of another the first time alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def is_done(self, line):
+        return line.id == "there"
+
+    def work(self, lines):
+        for line in lines:
+            once = self._folder / "once"
+            if line.id == "deadly" or (line.id == "unlucky" and not once.exists()):
+                once.touch()
+                os._exit(1)
+            if line.id == "mistake":
+                raise UserError("a mistake of the user's")
+            (self._folder / line.id).touch()
+        return []
+
+
+def line(name: str) -> Line:
+    return Line(number=1, id=name, values={})
+
+
+@pytest.fixture(autouse=True)
+def _by_value():
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def test_a_worker_that_dies_costs_the_line_that_it_dies_of(tmp_path):
+    groups = [[line("a"), line("deadly"), line("b")], [line("c")], [line("unlucky"), line("d")]]
+    with ray_pool(functools.partial(Mortal, tmp_path), num_workers=2, address=None, on_gpu=False) as pool:
+        assert pool.done([line("there"), line("a")]) == [True, False]
+        results = list(pool.work(groups))
+        assert sorted(one.id for group, _ in results for one in group) == ["a", "b", "c", "d", "deadly", "unlucky"]
+        failures = [failure for _, failed in results for failure in failed]
+        assert [(failure.line.id, "died twice" in failure.error) for failure in failures] == [("deadly", True)]
+        assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "d", "unlucky", "once"}
+        with pytest.raises(UserError, match="a mistake of the user's"):
+            list(pool.work([[line("mistake")]]))
+
+
+def sampled(out: str, *arguments: str) -> dict:
+    """The command in a process of its own: Ray's workers do not know of pytest's shape checks."""
+    asked = ["--batch", "batch.jsonl", "--steps", "1", "--set", "hand_attempts=1", "--device", "cpu", "--json"]
+    command = [sys.executable, "-m", "h2d", "sample", *asked, "--out", out, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr  # one line of the file is bad
+    return json.loads(done.stdout)
+
+
+def test_two_workers_make_what_one_process_makes(checkpoints, pose, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to(checkpoints[0].parent)
+    write_pose(pose, tmp_path / "pose.json")
+    rows = [{"id": f"p{number}", "prompt": f"person {number}", "pose": "pose.json"} for number in range(3)]
+    (tmp_path / "batch.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"prompt": "x"}]))
+    here = sampled("here")
+    there = sampled("there", "--workers", "2")
+    assert here["made"] == there["made"] == 3
+    assert [row["error"] for row in there["failed"]] == [row["error"] for row in here["failed"]]
+    for row in rows:
+        with Image.open(f"here/{row['id']}.png") as one, Image.open(f"there/{row['id']}.png") as other:
+            assert np.array_equal(np.asarray(one), np.asarray(other))
+    again = sampled("there", "--workers", "2")
+    assert (again["found"], again["made"]) == (3, 0)
