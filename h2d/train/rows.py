@@ -157,9 +157,7 @@ def _check_columns(manifest: Manifest, stage: TrainingStage) -> None:
         with open_part(path) as file:
             absent = [name for name in stage.columns if name not in file.schema_arrow.names]
         if absent:
-            raise UserError(
-                f"{path}: column {absent[0]} is missing, which {stage.table} are trained with: prepare anew"
-            )
+            raise UserError(f"{path}: column {absent[0]} is missing: {stage.table} are trained with it: prepare anew")
 
 
 def _light_groups(manifest: Manifest, stage: TrainingStage, split: str) -> list[tuple[Location, int, pa.Table]]:
