@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import stand_in
@@ -21,7 +22,7 @@ from h2d.manifests.store import Manifest
 from h2d.train.checkpoints import newest
 from h2d.train.loop import train
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
-from h2d.train.rows import divide
+from h2d.train.rows import Group, Rows, divide
 from h2d.train.setting_up import place
 
 
@@ -161,6 +162,19 @@ def test_every_epoch_gives_every_row_once_and_no_subject_is_on_both_sides(small_
     held_out = {parts.validation.row_in_order(n)["id"] for n in range(len(parts.validation))}
     assert held_out
     assert not held_out & set(epochs[0])
+
+
+def test_who_changes_a_row_does_not_change_it_for_the_next_time(small_manifest):
+    groups = [
+        Group(path=place.path, number=place.group, rows=tuple(range(len(rows))))
+        for place, rows in Manifest(small_manifest).row_groups("hands", ["id"], "train")
+    ]
+    rows = Rows(groups, ("keypoints_left", "crop_box_xywh"), seed=0, window_groups=2)
+    first = {name: value.copy() for name, value in rows.row(0).items()}
+    for value in rows.row(0).values():
+        value[:] = -1
+    for name, value in first.items():
+        np.testing.assert_array_equal(rows.row(0)[name], value)
 
 
 def test_gradient_checkpointing_reaches_every_network_that_gradients_pass(monkeypatch, tmp_path):
