@@ -1,5 +1,6 @@
 """Workers that die, hang or run out of memory: the picture that did it gets a row that says so, and it alone."""
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -214,3 +215,17 @@ def test_cuda_out_of_memory_halves_the_batch_for_good(tmp_path, poison):
     failed = {number: row["reason"] for number, row in enumerate(rows) if row["status"] != "ok"}
     assert failed == dict.fromkeys(poison, "OutOfMemoryError")
     assert final.statuses["ok"] == 16 - len(poison)
+
+
+def test_a_worker_that_has_hung_up_but_still_lives_is_closed_in_silence(tmp_path):
+    """As after an error that it told: its end of the pipe goes before the process does."""
+    job, _ = job_for(tmp_path, poison={})
+    worker = Supervised(job)
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.2,))
+    process.start()
+    worker._child = (process, ours)
+    worker.close()
+    assert worker._child is None
+    assert not process.is_alive()

@@ -97,7 +97,8 @@ class Supervised:
             return
         process, connection = self._child
         if not self._working and process.is_alive():
-            connection.send(None)
+            with suppress(BrokenPipeError):  # it is ending by itself, after an error that it told
+                connection.send(None)
             process.join(PATIENCE_S)
         self._end_child()
 
