@@ -220,7 +220,7 @@ def test_cuda_out_of_memory_halves_the_batch_for_good(tmp_path, poison):
 def test_a_worker_that_has_hung_up_but_still_lives_is_closed_in_silence(tmp_path):
     """As after an error that it told: its end of the pipe goes before the process does."""
     job, _ = job_for(tmp_path, poison={})
-    worker = Supervised(job)
+    worker = Supervised(job, timeout_s=None)
     ours, theirs = multiprocessing.Pipe()
     theirs.close()
     process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.2,))
