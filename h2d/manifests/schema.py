@@ -94,7 +94,7 @@ HANDS: Final = pa.schema(
         _required("keypoints_right", POINTS_21, "right hand, crop pixels"),
         _field("mask", RLE, "every hand of the crop, COCO RLE, undilated"),
         _field("mask_px", pa.int32(), "pixels of the mask"),
-        _field("caption", pa.string(), "description of the picture"),
+        _field("caption", pa.string(), "description of the crop, or of its picture where a captioner looked at that"),
     ]
 )
 

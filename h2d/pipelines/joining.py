@@ -6,6 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from h2d.pose.layouts import SIDES
+
 
 def image_columns(index: pa.Table, parts: Mapping[str, pa.Table], source: str) -> dict[str, Any]:
     """The columns of `images` for pictures that every stage has a result for."""
@@ -34,7 +36,9 @@ def hand_columns(index: pa.Table, parts: Mapping[str, pa.Table], source: str) ->
     masks = {}
     if "mask" in parts:
         masks = {f"mask{what}": _per_crop(parts["mask"][f"crop_mask{many}"], crops) for what, many in _MASKS.items()}
-    caption = {"caption": parts["caption"]["caption"].take(of_picture)} if "caption" in parts else {}
+    caption = {}
+    if "caption" in parts:
+        caption = {"caption": _crop_captions(parts["caption"].take(of_picture), crop["hands"])}
     return {
         **{name: rows[name] for name in ("split", "subject", "gesture")},
         **{name: crop[name] for name in ("crop_box_xywh", "hands", "keypoints_left", "keypoints_right")},
@@ -55,6 +59,13 @@ def _per_crop(lists: pa.ChunkedArray, crops: pa.ListArray) -> pa.Array:
     values = lists.combine_chunks()
     assert values.value_lengths().equals(crops.value_lengths()), "a mask for every crop"
     return values.flatten()
+
+
+def _crop_captions(captions: pa.Table, hands: pa.Array) -> pa.ChunkedArray:
+    """What is said of the one hand that a crop shows, or else of its picture."""
+    shows = pc.make_struct(*(pc.equal(hands, side) for side in SIDES), field_names=SIDES)
+    alone = pc.case_when(shows, *(captions[f"caption_{side}"] for side in SIDES))
+    return pc.coalesce(alone, captions["caption"])
 
 
 def _pictures(data: pa.Array, names: pa.Array, ending: Any) -> pa.StructArray:

@@ -106,6 +106,7 @@ def test_real_frames(tmp_path):
     tables = prepared("interhand", MINI, tmp_path / "out", "none")
     assert sorted(row["hands"] for row in tables["hands"]) == ["both", "both", "left", "right"]
     assert tables["rejects"] == []
+    assert all(("both hands" in row["caption"]) == (row["hands"] == "both") for row in tables["hands"])
     assert validate(tmp_path / "out", MINI) == []
     thumb = next(row for row in tables["images"] if row["gesture"] == "thumbup_normal")
     assert thumb["caption"] == (

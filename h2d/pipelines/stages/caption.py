@@ -1,7 +1,7 @@
 """Caption: each working picture in words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ from h2d.annotate.base import Captioner, CaptionRequest
 from h2d.images import decode_rgb
 from h2d.manifests.schema import IMAGES
 from h2d.pipelines.stages.base import Row
-from h2d.pose.layouts import SIDES
+from h2d.pose.layouts import SIDES, Side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,16 @@ class CaptionStage:
     """Describes each working picture in words."""
 
     name: ClassVar[str] = "caption"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     index_columns: ClassVar[tuple[str, ...]] = ("gesture",)
-    schema: ClassVar[pa.Schema] = pa.schema([IMAGES.field("caption"), IMAGES.field("captioner")])
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [
+            IMAGES.field("caption"),
+            IMAGES.field("captioner"),
+            *(IMAGES.field("caption").with_name(f"caption_{side}") for side in SIDES),
+        ]
+    )
+    """`caption_left` and `caption_right` are of crops that show one hand of a picture with two, where they differ."""
 
     annotator: str
     captioner: Captioner
@@ -54,16 +61,26 @@ class CaptionStage:
         self.captioner.close()
 
     def process(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Describe the batch in one call."""
-        requests = [
-            CaptionRequest(
-                picture=decode_rgb(row["pose"]["picture"]) if self.captioner.sees_pictures else None,
-                source=self.source,
-                gesture=row["gesture"],
-                id=row["id"],
-                hands=tuple(side for side in SIDES if row["pose"][f"hand_{side}_found"]),
-            )
-            for row in rows
+        """Describe the batch in one call, and of two hands each alone where that takes no look at a crop."""
+        found = [tuple(side for side in SIDES if row["pose"][f"hand_{side}_found"]) for row in rows]
+        pictures = [self._request(row, hands) for row, hands in zip(rows, found, strict=True)]
+        alone = [
+            (number, side)
+            for number, hands in enumerate(found)
+            if len(hands) == len(SIDES) and not self.captioner.sees_pictures
+            for side in hands
         ]
-        texts = self.captioner.caption(requests)
-        return [{"caption": text, "captioner": self.annotator} for text in texts]
+        texts = self.captioner.caption([*pictures, *(replace(pictures[n], hands=(side,)) for n, side in alone)])
+        results: list[dict[str, Any]] = [{"caption": text, "captioner": self.annotator} for text in texts[: len(rows)]]
+        for (number, side), text in zip(alone, texts[len(rows) :], strict=True):
+            results[number][f"caption_{side}"] = text
+        return results
+
+    def _request(self, row: Row, hands: tuple[Side, ...]) -> CaptionRequest:
+        return CaptionRequest(
+            picture=decode_rgb(row["pose"]["picture"]) if self.captioner.sees_pictures else None,
+            source=self.source,
+            gesture=row["gesture"],
+            id=row["id"],
+            hands=hands,
+        )
