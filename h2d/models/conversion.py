@@ -1,6 +1,7 @@
 """Pickled checkpoints to safetensors, without running what they say."""
 
 import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ def convert_pickle(source: Path, target: Path) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     save_file(tensors, partial, metadata={"format": "pt"})
+    shutil.copymode(source, partial)
     partial.replace(target)
     return len(tensors)
 

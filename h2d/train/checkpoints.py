@@ -84,6 +84,8 @@ def save_checkpoint(
     save_model(temporary / "model")
     state = {**facts, "step": step, "optimizer": rest}
     (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    for file in temporary.rglob("*.safetensors"):
+        shutil.copymode(temporary / STATE_FILE, file)  # safetensors lets nobody but its user read what it writes
     _sync(temporary)
     if path.exists():
         shutil.rmtree(path)

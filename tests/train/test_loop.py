@@ -127,6 +127,14 @@ def test_it_learns_and_leaves_what_it_promises(small_manifest, tmp_path):
     assert again.did_nothing
 
 
+def test_a_checkpoint_may_be_read_by_whom_new_files_may_be_read(small_manifest, tmp_path):
+    (tmp_path / "new").touch()
+    train(stand_in_config(small_manifest, tmp_path / "run", steps=1), Silent())
+    written = [*(tmp_path / "run/checkpoints").rglob("*.safetensors")]
+    assert len(written) > 3
+    assert {path.stat().st_mode for path in written} == {(tmp_path / "new").stat().st_mode}
+
+
 def test_non_finite_loss_names_step_part_and_sample(small_manifest, tmp_path):
     poisoned = Manifest(small_manifest).table("hands", ["id"], "train")["id"][0].as_py()
     with pytest.raises(JobError, match=rf"step \d+: loss, noise.* not finite; samples: {poisoned}:"):
