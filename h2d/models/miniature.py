@@ -28,15 +28,18 @@ class MiniatureSizes:
     picture_px: int = 128
 
 
-def write_base(folder: Path, captions: Iterable[str], sizes: MiniatureSizes, *, seed: int = 0) -> None:
+def write_base(
+    folder: Path, captions: Iterable[str], sizes: MiniatureSizes, *, vae: Any = None, seed: int = 0
+) -> None:
     """Write `unet` (4 channels), `vae`, `text_encoder`, `tokenizer` and `scheduler` with random weights.
 
-    The tokenizer's words are those of the captions; every other text is spelt out in bytes.
+    The tokenizer's words are those of the captions; every other text is spelt out in bytes. `vae` is an autoencoder
+    that is trained already, in the place of a random one.
     """
     num_words = _write_tokenizer(folder / "tokenizer", captions)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        parts = {"unet": _unet(sizes), "vae": _vae(sizes), "text_encoder": _text_encoder(sizes, num_words)}
+        parts = {"unet": _unet(sizes), "vae": vae or _vae(sizes), "text_encoder": _text_encoder(sizes, num_words)}
     for name, part in parts.items():
         part.save_pretrained(folder / name, safe_serialization=True)
     _scheduler().save_pretrained(folder / "scheduler")
