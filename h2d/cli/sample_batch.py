@@ -33,6 +33,7 @@ def sample_batch(
     workers: int | None,
     address: str | None,
     on_gpu: bool,
+    grid: bool,
     as_json: bool,
 ) -> None:
     """Make every picture of the file; what was interrupted or failed is made by the same command."""
@@ -56,8 +57,19 @@ def sample_batch(
             errors.print(f"Stopped: {told}; the same command goes on.", soft_wrap=True, highlight=False)
             raise
     _tell(outcome, out, as_json=as_json)
+    if grid and (pictures := [path for path in outcome.pictures if path.is_file()]):
+        _write_sheet(pictures, out, as_json=as_json)
     if outcome.failures:
         raise typer.Exit(1)
+
+
+def _write_sheet(pictures: "Sequence[Path]", out: Path, *, as_json: bool) -> None:
+    from h2d.infer.batch_sheet import batch_sheet
+
+    sheet = out.with_name(f"{out.name}-grid.png")
+    batch_sheet(pictures).save(sheet)
+    if not as_json:
+        console.print(f"{sheet}: each beside its pose", soft_wrap=True, highlight=False)
 
 
 class BatchProgress:

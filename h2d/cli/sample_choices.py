@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from h2d.infer.choosing import Models
     from h2d.infer.options import SampleOptions
     from h2d.infer.requests import Request
-    from h2d.pose.pose import Pose
 
 
 def read_request(
@@ -26,10 +25,11 @@ def read_request(
     """What is to be made: anew, or after a picture that is there."""
     from h2d.infer.provenance import read_record
     from h2d.infer.requests import Request, request_of, varied
+    from h2d.pose.examples import find_pose
 
     if prompt is not None and not prompt.strip():
         raise UserError("--prompt is empty: say what the picture shows")
-    given = _pose(pose) if pose else None
+    given = find_pose(pose) if pose else None
     if like is not None:
         request = request_of(read_record(like), str(like))
         given_flags = {name: value for name, value in flags.items() if value is not None}
@@ -40,14 +40,6 @@ def read_request(
         raise UserError(f'{missing} is missing: h2d sample --pose pose.json --prompt "a person waves"')
     options = read_options(flags, config, overrides)
     return Request(prompt=prompt, pose=given, seeds=_seeds(seed, num), options=options)
-
-
-def _pose(given: Path) -> "Pose":
-    """Of a file, or of those that come with h2d."""
-    from h2d.pose.examples import EXAMPLES, read_example
-    from h2d.pose.openpose_json import read_pose
-
-    return read_example(str(given)) if str(given) in EXAMPLES and not given.exists() else read_pose(given)
 
 
 def read_options(flags: dict[str, Any], config: Path | None, overrides: list[str]) -> "SampleOptions":

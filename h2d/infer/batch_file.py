@@ -17,7 +17,7 @@ from h2d.infer.provenance import peek_record, write_png
 from h2d.infer.requests import Item
 from h2d.infer.session import MethodSession
 from h2d.manifests.files import write_text
-from h2d.pose.openpose_json import read_pose
+from h2d.pose.examples import find_pose
 
 FAILED_FILE: Final = "failed.jsonl"
 
@@ -64,6 +64,8 @@ class BatchOutcome:
     found: int
     made: int
     failures: tuple[Failure, ...]
+    pictures: tuple[Path, ...]
+    """Of every line in order; those of `failures` are not there."""
 
 
 def read_lines(file: Path) -> list[Line]:
@@ -116,7 +118,10 @@ def run_batch(pool: Pool, file: Path, out: Path, *, batch_size: int = 1, watch: 
                 raise UserError(f"{file}: the first {in_a_row} lines all failed, the last with: {failures[-1].error}")
     finally:
         write_failures(out, failures)
-    return BatchOutcome(total=len(lines), found=len(lines) - len(todo), made=made, failures=tuple(failures))
+    pictures = tuple(picture_path(out, line) for line in lines)
+    return BatchOutcome(
+        total=len(lines), found=len(lines) - len(todo), made=made, failures=tuple(failures), pictures=pictures
+    )
 
 
 class InlinePool:
@@ -144,7 +149,7 @@ class BatchWorker:
 
     def is_done(self, line: Line) -> bool:
         """Whether the line's picture is there, made of this very line by these networks."""
-        record = peek_record(self._path(line))
+        record = peek_record(picture_path(self._out, line))
         if record is None or line.problem:
             return False
         try:
@@ -186,7 +191,7 @@ class BatchWorker:
                 )
             ]
         for (line, _, _), one in zip(group, made, strict=True):
-            write_png(self._path(line), one.image, one.record)
+            write_png(picture_path(self._out, line), one.image, one.record)
         return []
 
     def _item(self, line: Line) -> tuple[Item, SampleOptions]:
@@ -206,12 +211,16 @@ class BatchWorker:
             raise UserError(f"{where}: options = {own!r}: give names and values")
         options = validate_config(SampleOptions, {**as_plain(self._options), **own}, where=where)
         item = Item(
-            prompt=prompt, pose=read_pose(self._folder / pose), seed=self._seed + line.number if seed is None else seed
+            prompt=prompt,
+            pose=find_pose(pose, folder=self._folder),
+            seed=self._seed + line.number if seed is None else seed,
         )
         return item, options
 
-    def _path(self, line: Line) -> Path:
-        return self._out / f"{line.id}.png"
+
+def picture_path(out: Path, line: Line) -> Path:
+    """Where a line's picture lies, or will."""
+    return out / f"{line.id}.png"
 
 
 def write_failures(out: Path, failures: Sequence[Failure]) -> None:

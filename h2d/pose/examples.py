@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from h2d.errors import UserError
-from h2d.pose.openpose_json import parse_pose
+from h2d.pose.openpose_json import parse_pose, read_pose
 from h2d.pose.pose import Pose
 
 EXAMPLES: Final[dict[str, str]] = {
@@ -26,6 +26,15 @@ EXAMPLES: Final[dict[str, str]] = {
 def read_example(name: str) -> Pose:
     """One of them; raises `UserError` with the names for one that is not there."""
     return parse_pose(json.loads(_text(name)), name=f"{name}.json")
+
+
+def find_pose(given: Path | str, *, folder: Path = Path()) -> Pose:
+    """The pose of a file, which is looked for in `folder`, or the example of that name where there is no such file.
+
+    Raises `UserError` as `read_pose` does.
+    """
+    file = folder / given
+    return read_example(str(given)) if str(given) in EXAMPLES and not file.exists() else read_pose(file)
 
 
 def write_examples(folder: Path) -> list[Path]:

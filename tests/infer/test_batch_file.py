@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 from h2d.cli import app
 from h2d.errors import UserError
 from h2d.infer.batch_file import BatchWorker, InlinePool, read_lines, run_batch
+from h2d.infer.batch_sheet import batch_sheet
 from h2d.infer.choosing import default_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import read_record
 from h2d.infer.session import Session
-from h2d.pose.openpose_json import write_pose
+from h2d.pose.examples import read_example
+from h2d.pose.openpose_json import read_pose, write_pose
 
 FEW = SampleOptions(num_inference_steps=1, hand_attempts=1)
 
@@ -197,3 +199,27 @@ def test_the_command(checkpoints, batch, tmp_path, monkeypatch):
     assert again.exit_code == 0, again.output
     with Image.open("again.png") as second, Image.open(picture) as first:
         assert np.array_equal(np.asarray(second), np.asarray(first))
+
+
+def test_a_line_may_name_an_example_unless_a_file_has_its_name(session, batch, tmp_path):
+    file, out = batch({"id": "shipped", "prompt": "a person", "pose": "palm"}), tmp_path / "out"
+    assert run_batch(pool_of(session, out), file, out, watch=Notes()).made == 1
+    assert read_record(out / "shipped.png")["pose"]["hash"] == read_example("palm").pose_hash()
+    (tmp_path / "palm").write_bytes((tmp_path / "pose.json").read_bytes())
+    file = batch({"id": "own", "prompt": "a person", "pose": "palm"})
+    assert run_batch(pool_of(session, out), file, out, watch=Notes()).made == 1
+    assert read_record(out / "own.png")["pose"]["hash"] == read_pose(tmp_path / "pose.json").pose_hash()
+
+
+def test_the_sheet_of_a_batch_has_each_picture_beside_its_pose(session, batch, tmp_path):
+    file, out = batch(*GOOD, {"id": "bad", "prompt": "", "pose": "pose.json"}), tmp_path / "out"
+    outcome = run_batch(pool_of(session, out), file, out, watch=Notes())
+    made = [path for path in outcome.pictures if path.is_file()]
+    assert [path.name for path in made] == ["one.png", "000002.png", "three.png"]
+    page = np.asarray(batch_sheet(made))
+    left = page[20 : 20 + 288, 20 : 20 + 288]  # the skeleton of the first: colours on black
+    assert (left == 0).all(axis=-1).mean() > 0.5
+    assert left.max() > 200
+    with Image.open(made[0]) as opened:
+        picture = np.asarray(opened.convert("RGB").resize((288, 288), Image.Resampling.LANCZOS))
+    assert np.array_equal(page[20 : 20 + 288, 20 + 288 : 20 + 576], picture)
