@@ -28,9 +28,7 @@ class MiniatureSizes:
     picture_px: int = 128
 
 
-def write_base(
-    folder: Path, captions: Iterable[str], sizes: MiniatureSizes, *, vae: Any = None, seed: int = 0
-) -> None:
+def write_base(folder: Path, captions: Iterable[str], sizes: MiniatureSizes, *, vae: Any = None, seed: int = 0) -> None:
     """Write `unet` (4 channels), `vae`, `text_encoder`, `tokenizer` and `scheduler` with random weights.
 
     The tokenizer's words are those of the captions; every other text is spelt out in bytes. `vae` is an autoencoder
