@@ -23,7 +23,9 @@ def sample(
     prompt: Annotated[str | None, typer.Option(help="What the picture shows.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="A folder, or a file ending in .png.")] = _OUT,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Pictures, of seeds counted up.")] = 1,
-    grid: Annotated[bool, typer.Option("--grid", help="Also all of them as one picture; of a batch, each beside its pose.")] = False,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Also all as one picture; of --batch, each beside its pose.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: a random one, which is told.")] = None,
     negative: Annotated[str | None, typer.Option(help="What the picture must not show.", show_default=False)] = None,
     steps: Annotated[
