@@ -43,6 +43,8 @@ class VaeOptions:
     colour_weight: float = 1.0
     """Of the difference between means of 8 x 8 pixels, which the eye sees first and a mean over pixels last."""
     moment_weight: float = 0.05
+    train_encoder: bool = True
+    """False trains the decoder alone: latents stay as they are, and networks that were trained on them fit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +109,11 @@ class VaeStage:
     def build(self, *, seed: int) -> Networks:
         """The autoencoder as it is in the base; nothing is drawn."""
         del seed
-        return Networks(trained=nn.ModuleDict({"vae": load_vae(self._base)}))
+        vae = load_vae(self._base)
+        if not self._options.train_encoder:
+            vae.encoder.requires_grad_(False)
+            vae.quant_conv.requires_grad_(False)
+        return Networks(trained=nn.ModuleDict({"vae": vae}))
 
     def loss(self, networks: Networks, batch: Batch) -> Losses:
         """The differences of pixels and of neighbours, and how far the latents are from mean 0 and spread 1."""

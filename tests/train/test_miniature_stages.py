@@ -11,7 +11,7 @@ from stand_in import Silent
 
 from h2d.config import validate_config
 from h2d.errors import UserError
-from h2d.models.base import load_tokenizer, load_unet
+from h2d.models.base import load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import read_facts
 from h2d.models.miniature import NUM_TOKENS, MiniatureSizes, write_base
 from h2d.synth.generate import generate
@@ -96,6 +96,17 @@ def test_a_base_goes_from_stage_to_stage_and_plain_diffusers_reads_it(base, draw
     assert train(config("outpaint", words, drawn, tmp_path / "single", options=single, **cached), Silent()).model
     hand = {"base": str(words), "mask_channels": [8, 8, 8], "augment": False}
     assert train(config("hand", words, drawn, tmp_path / "hand", options=hand, **cached), Silent()).model
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(base, drawn, tmp_path):
+    options = {"base": str(base), "train_encoder": False}
+    settings = config("vae", base, drawn, tmp_path / "decoder", options=options)
+    then, now = load_vae(base).state_dict(), load_vae(train(settings, Silent()).model).state_dict()
+    kept = {name for name in then if torch.equal(then[name], now[name])}
+    encoder = {name for name in then if name.startswith(("encoder.", "quant_conv."))}
+    assert encoder <= kept
+    assert not kept & {name for name in then if name.startswith("decoder.") and name.endswith(".weight")}
 
 
 @pytest.mark.parametrize("stage", ["hand", "outpaint", "base"])
