@@ -47,7 +47,6 @@ from h2d.pose.pose import Pose
 from h2d.pose.squares import square_around
 from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, to_picture
 from h2d.train.parts import (
-    TINY,
     base_folder,
     caption_tokens,
     decode_latents,
@@ -69,7 +68,8 @@ class OutpaintOptions:
     base: str = "sd-1.5-inpainting"
     """A checkpoint whose U-Net stays as it is, by name or path; `tiny` for the miniature."""
     controlnet: str = "control-openpose-1.1"
-    """A ControlNet by name or path; `copy:` and a text-to-image base makes a new one of its U-Net."""
+    """A ControlNet by name or path, or a run of this stage; `copy:` and a text-to-image base makes a new one of its
+    U-Net."""
     hint_channels: tuple[int, ...] = (16, 32, 96, 256)
     """Of a new ControlNet: the widths at which the skeleton is shrunk. ControlNet's own."""
     control_mask: bool = False
@@ -160,7 +160,8 @@ class OutpaintStage:
     @cached_property
     def _controlnet(self) -> Path:
         folder = base_folder(self._options.controlnet, in_channels=self._options.in_channels)
-        return folder / "controlnet" if self._options.controlnet == TINY else folder
+        inside = folder / "controlnet"  # of a run of this stage, or of the miniature with random weights
+        return inside if inside.is_dir() else folder
 
     def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
         """One person, with hands that are large enough."""

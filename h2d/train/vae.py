@@ -4,11 +4,12 @@ Latents are held at mean 0 and spread 1 by the loss, so that the scale is 1. Axi
 c latent channels, l k latent size.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,9 @@ from h2d.pose.points import extent_xywh, present
 from h2d.train.batches import draw_noise, planes, to_picture
 from h2d.train.parts import TINY, base_folder, save_base
 from h2d.train.stage import Batch, Example, Losses, Networks, Row
+
+LATENT_NOISE: Final = 0.05
+"""Standard deviation of the noise on the latents, whose own is 1."""
 
 
 @config
@@ -150,11 +154,13 @@ class VaeStage:
         return np.concatenate(rows)
 
     def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
-        """The base with its new autoencoder."""
+        """The base with its new autoencoder, whose posterior is as wide as the decoder was trained for."""
+        vae = networks.trained["vae"]
+        set_posterior_std(vae, LATENT_NOISE)
         save_base(
             folder,
             {
-                "vae": networks.trained["vae"],
+                "vae": vae,
                 "unet": load_unet(self._base),
                 "text_encoder": load_text_encoder(self._base),
                 "tokenizer": load_tokenizer(self._base),
@@ -169,8 +175,19 @@ class VaeStage:
         """Latents and pictures; a little noise on the latents keeps the decoder from leaning on their last digits."""
         vae: Any = networks.trained["vae"]
         means = vae.encode(batch["image"]).latent_dist.mean
-        noisy = means + 0.05 * batch["posterior_noise"] if vae.training else means
+        noisy = means + LATENT_NOISE * batch["posterior_noise"] if vae.training else means
         return means, vae.decode(noisy).sample
+
+
+@torch.no_grad()
+def set_posterior_std(vae: Any, std: float) -> None:
+    """Give the posterior one standard deviation everywhere: the loss sees means alone and leaves the other half random.
+
+    A random half is a standard deviation near 1, and networks that learn from samples of it learn from noise.
+    """
+    channels = vae.config.latent_channels
+    vae.quant_conv.weight[channels:] = 0
+    vae.quant_conv.bias[channels:] = 2 * math.log(std)
 
 
 def _moment_error(latents: Float[Tensor, "b c l k"]) -> Float[Tensor, ""]:
