@@ -19,8 +19,9 @@ class SampleOptions:
     """ddim, dpm++, unipc or euler. None: those of the pipeline, which are DDIM unless they were changed."""
     num_inference_steps: int | None = None
     """Of either stage. None: 50 of DDIM, 20 of DPM-Solver++ and UniPC, 30 of Euler."""
-    guidance_scale: float = 7.5
-    """1 switches guidance off, and spares half of the time."""
+    guidance_scale: float | None = None
+    """None: that of the pipeline, 7.5 unless it was saved with another. 1 switches guidance off, and spares half of the
+    time."""
     hand_guidance_scale: float | None = None
     """Of stage 1; None: the same."""
     negative_prompt: str = ""

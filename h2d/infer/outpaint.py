@@ -83,7 +83,9 @@ def prepare(
     noise = first_noise((4, height // LATENT_SCALE, width // LATENT_SCALE), generators)
     return OutpaintInputs(
         noise=(noise if latents is None else latents).to(device, torch.float32),
-        text=pipe.text_of("body", [job.prompt for job in jobs], options.negative_prompt, options.guidance_scale),
+        text=pipe.text_of(
+            "body", [job.prompt for job in jobs], options.negative_prompt, pipe.guidance_of("body", options)
+        ),
         skeleton=(to_networks(skeletons).to(device) + 1) / 2,
         mask=mask,
         shown=shown,
@@ -142,7 +144,7 @@ def _others(hand: Hand, made: Sequence[Hand]) -> Bool[np.ndarray, "l k"]:
 @torch.no_grad()
 def outpaint(pipe: "TwoStagePipeline", inputs: OutpaintInputs, options: SampleOptions) -> Float[Tensor, "b 4 l k"]:
     """The finished latents. The U-Net sees the exact mask at each step; the blend uses the step's own."""
-    unet, controlnet, scale = pipe.unet, pipe.controlnet, options.guidance_scale
+    unet, controlnet, scale = pipe.unet, pipe.controlnet, pipe.guidance_of("body", options)
     device, dtype = inputs.noise.device, unet.dtype
     scheduler = pipe.fresh_scheduler("body", options)
     shares = levels(scheduler)

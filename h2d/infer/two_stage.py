@@ -6,7 +6,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ from h2d.pose.pose import Pose
 from h2d.registry import resolve
 
 Stage: TypeAlias = Literal["hand", "body"]
+DEFAULT_GUIDANCE: Final = 7.5
+"""Of networks that are saved with none of their own: Stable Diffusion's."""
 StepCallback: TypeAlias = Callable[..., dict[str, Any]]
 """As diffusers': from the pipeline, the step, its timestep and {"latents", "stage"} to what replaces the latents."""
 
@@ -77,6 +79,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         wrist: str = "all",
         canvas_fill: str = "grey",
         skeleton: str = "v1.1",
+        guidance_scale: float = DEFAULT_GUIDANCE,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -100,6 +103,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             wrist=wrist,
             canvas_fill=canvas_fill,
             skeleton=skeleton,
+            guidance_scale=guidance_scale,
         )
         self._interrupt = False
         self._callback: StepCallback | None = None
@@ -186,6 +190,12 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         texts = list(prompts) if scale == 1 else [negative] * len(prompts) + list(prompts)
         state = encode_prompts(self.tokenizer, encoder, texts, device=self._execution_device)
         return state.to(self.unet.dtype)
+
+    def guidance_of(self, stage: Stage, options: SampleOptions) -> float:
+        """How strongly a stage is guided: 1 is not at all."""
+        own = options.hand_guidance_scale if stage == "hand" else None
+        scale: float = own or options.guidance_scale or self.config.guidance_scale
+        return scale
 
     def fresh_scheduler(self, stage: Stage, options: SampleOptions) -> Any:
         """A scheduler at its first step, its numbers on the CPU."""

@@ -169,7 +169,7 @@ def _inputs(
     latent = size // LATENT_SCALE
     return OutpaintInputs(
         noise=first_noise((4, latent, latent), generators).to(device, torch.float32),
-        text=pipe.text_of("body", texts, options.negative_prompt, options.guidance_scale),
+        text=pipe.text_of("body", texts, options.negative_prompt, pipe.guidance_of("body", options)),
         skeleton=(to_networks(skeletons).to(device) + 1) / 2,
         mask=mask,
         shown=encode(pipe.vae, shown),

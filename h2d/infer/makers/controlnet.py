@@ -35,7 +35,7 @@ class ControlNetMaker:
     @torch.no_grad()
     def draw(self, requests: Sequence[HandRequest], seeds: Sequence[tuple[int, ...]]) -> list[DrawnHand]:
         """All crops in one pass, then a mask each."""
-        pipe, scale = self._pipe, self._options.hand_guidance_scale or self._options.guidance_scale
+        pipe, scale = self._pipe, self._pipe.guidance_of("hand", self._options)
         unet, controlnet, size = pipe.hand_unet, pipe.hand_controlnet, pipe.config.hand_size_px
         device, dtype, cells = pipe._execution_device, unet.dtype, size // LATENT_SCALE
         text = pipe.text_of("hand", [request.prompt for request in requests], self._options.negative_prompt, scale)

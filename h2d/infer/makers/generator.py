@@ -36,7 +36,7 @@ class GeneratorMaker:
     @torch.no_grad()
     def draw(self, requests: Sequence[HandRequest], seeds: Sequence[tuple[int, ...]]) -> list[DrawnHand]:
         """All crops in one pass; the mask is the last step's, of the half that was told the prompt."""
-        pipe, scale = self._pipe, self._options.hand_guidance_scale or self._options.guidance_scale
+        pipe, scale = self._pipe, self._pipe.guidance_of("hand", self._options)
         device, dtype, size = pipe._execution_device, pipe.hand_unet.dtype, pipe.config.hand_size_px
         text = pipe.text_of("hand", [request.prompt for request in requests], self._options.negative_prompt, scale)
         condition = doubled(self._condition(requests).to(device, dtype), scale)
