@@ -170,12 +170,12 @@ class BaseStage:
         return np.concatenate(rows)
 
     def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
-        """A whole base, which any stage can start from."""
-        text_encoder = (networks.trained if self._trains_text else networks.frozen)["text_encoder"]
+        """A whole base, which any stage can start from; what is frozen as it was read, not rounded as it is used."""
+        text_encoder = networks.trained["text_encoder"] if self._trains_text else load_text_encoder(self._base)
         save_base(
             folder,
             {
-                "vae": networks.frozen["vae"],
+                "vae": load_vae(self._base),
                 "unet": networks.trained["unet"],
                 "text_encoder": text_encoder,
                 "tokenizer": load_tokenizer(self._base),

@@ -76,11 +76,13 @@ def test_a_base_goes_from_stage_to_stage_and_plain_diffusers_reads_it(base, draw
     from diffusers import ControlNetModel, StableDiffusionPipeline
 
     vae = train(config("vae", base, drawn, tmp_path / "vae"), Silent()).model
-    cached = {"speed": {"loader_workers": 0, "cache_latents": True}}
+    cached = {"speed": {"loader_workers": 0, "cache_latents": True, "precision": "bf16"}}
     words = train(config("base", vae, drawn, tmp_path / "base", **cached), Silent()).model
     options = {"base": str(words), "in_channels": 9}
     inpaint = train(config("base", words, drawn, tmp_path / "inpaint", options=options, **cached), Silent()).model
     assert load_unet(inpaint).config["in_channels"] == 9
+    for name, kept in load_vae(vae).state_dict().items():
+        assert torch.equal(kept, load_vae(inpaint).state_dict()[name]), f"{name} was rounded"
     assert read_facts(inpaint)["stage"] == "base"
     changed = [not torch.equal(*(one.state_dict()["conv_in.weight"] for one in (load_unet(base), load_unet(words))))]
     assert all(changed)
