@@ -41,15 +41,8 @@ check: lint test ## everything that a change must pass
 bench: install ## measure; each script prints ours, the bare loop and the ratio; a million records only when told to
 	@for script in bench/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
 
-demo: install ## draw 40 people, prepare them, and say where to look: needs nothing downloaded
-	$(VENV)/bin/h2d synth hagrid --out $(DEMO)/pictures -n 40
-	$(VENV)/bin/h2d prepare hagrid --root $(DEMO)/pictures --out $(DEMO)/manifest
-	$(VENV)/bin/h2d manifest validate $(DEMO)/manifest --root $(DEMO)/pictures
-	@echo
-	@echo "Open in a browser:  $(abspath $(DEMO))/manifest/report.html"
-	@echo "One picture:        .venv/bin/h2d manifest show $(DEMO)/manifest ID --mask-steps"
-	@echo "Your own pictures:  .venv/bin/h2d prepare folder --root my/pictures --out manifests/mine"
-	@echo "HaGRID:             make prepare ROOT=path/to/hagrid OUT=manifests/hagrid"
+demo: install ## draw people, prepare them, sample six poses with the miniature, measure: needs nothing downloaded
+	H2D=$(VENV)/bin/h2d sh examples/demo.sh $(DEMO)
 
 walk: install ## synth, prepare, train, sample and evaluate once, with miniature networks: needs nothing downloaded
 	H2D=$(VENV)/bin/h2d sh examples/tiny_end_to_end.sh
@@ -57,7 +50,7 @@ walk: install ## synth, prepare, train, sample and evaluate once, with miniature
 four: install ## draw, prepare, mix and check the paper's four datasets: needs nothing downloaded
 	H2D=$(VENV)/bin/h2d sh examples/four_datasets.sh
 
-miniature: install ## train every part of the miniature from nothing: about a day on 2 cores; goes on where it stopped
+miniature: install ## train every part of the miniature from nothing and put it into the package; goes on where it stopped
 	H2D=$(VENV)/bin/h2d PYTHON=$(PYTHON) sh scripts/miniature.sh
 
 prepare: install ## set up and prepare a HaGRID folder: make prepare ROOT=path OUT=path

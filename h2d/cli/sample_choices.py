@@ -66,7 +66,12 @@ def read_models(named: dict[str, Any], like: Path | None) -> "Models":
     given = {name: value for name, value in named.items() if value is not None}
     if not given.keys() - {"base", "hand_base", "loras"}:
         then = recorded_models(read_record(like)["models"]) if like is not None else None
-        return replace(then if then is not None and then.exist() else default_models(), **given)
+        found = then if then is not None and then.exist() else default_models()
+        for name in ("base", "hand_base"):
+            if name in given and found.pipeline is not None:
+                flag = "--" + name.replace("_", "-")
+                raise UserError(f"{flag} {given[name]}: {found.pipeline} is a whole: name --outpaint as well")
+        return replace(found, **given)
     if "pipeline" not in given and "outpaint" not in given:
         raise UserError("--outpaint is missing: name a checkpoint of h2d train outpaint, or control-openpose-1.1")
     if "hand" in given:

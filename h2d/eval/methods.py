@@ -193,7 +193,7 @@ class TwoStage:
         from h2d.models.weights import WEIGHTS, locate
 
         models = self._models()
-        found = {"hand": models.hand, "hand_controlnet": models.hand_controlnet, "pipeline": models.pipeline}
+        found = {"hand": models.hand, "hand_controlnet": models.hand_controlnet, "pipeline": models.pipeline_folder}
         if models.outpaint is not None:
             name = str(models.outpaint)
             found["outpaint"] = locate(name) if name in WEIGHTS else Path(name)

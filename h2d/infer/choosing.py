@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.models.shipped import MINIATURE, find_shipped
 
-RUNS: Final = (("hand", "outpaint"), ("tiny_hand", "tiny_outpaint"))
-"""Where training writes by default: at full size, and tiny."""
+RUN: Final = ("hand", "outpaint")
+"""Where training writes by default."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,7 @@ class Models:
     hand_base: str | None = None
     """The same of stage 1."""
     pipeline: Path | None = None
+    """A folder, or the name `miniature`, which stands for the one that comes with h2d."""
     loras: tuple[str, ...] = ()
     """Files, each with `:` and its strength where that is not 1."""
     about: str = ""
@@ -34,8 +36,13 @@ class Models:
     def exist(self) -> bool:
         """Whether models are named, and every folder of them is there."""
         return (self.outpaint or self.pipeline) is not None and all(
-            path.exists() for path in (self.hand, self.hand_controlnet, self.pipeline) if path is not None
+            path.exists() for path in (self.hand, self.hand_controlnet, self.pipeline_folder) if path is not None
         )
+
+    @property
+    def pipeline_folder(self) -> Path | None:
+        """Where the saved pipeline is."""
+        return None if self.pipeline is None else find_shipped(str(self.pipeline)) or self.pipeline
 
     def as_record(self) -> dict[str, Any]:
         """What was named, for a picture's record."""
@@ -62,15 +69,14 @@ def recorded_models(record: Mapping[str, Any]) -> Models:
 
 
 def default_models(runs: Path = Path("runs")) -> Models:
-    """The newest checkpoints of both stages under `runs/`; raises `UserError` with the remedy where there are none."""
-    for hand_run, outpaint_run in RUNS:
-        hand, outpaint = newest_model(runs / hand_run), newest_model(runs / outpaint_run)
-        if hand and outpaint:
-            kind = "miniature networks, which show that it runs and not how it looks" if "tiny" in hand_run else "yours"
-            return Models(hand=hand, outpaint=outpaint, about=f"With {hand.parent} and {outpaint.parent}: {kind}.")
-    raise UserError(
-        f"no models: {runs}/ holds no checkpoints of both stages: name them by --hand and --outpaint, or train the"
-        " miniature: h2d train hand --config configs/tiny_hand.yaml, and the same with outpaint"
+    """The newest checkpoints of both stages under `runs/`; the miniature that comes with h2d where there are none."""
+    hand, outpaint = (newest_model(runs / name) for name in RUN)
+    if hand and outpaint:
+        return Models(hand=hand, outpaint=outpaint, about=f"With {hand.parent} and {outpaint.parent}: yours.")
+    return Models(
+        pipeline=Path(MINIATURE),
+        about="With the miniature that comes with h2d: drawn people at 128 pixels, which show the method and not its"
+        " limits. Other networks: --hand and --outpaint.",
     )
 
 

@@ -24,8 +24,8 @@ _SHARED: Final = ("sigma_px", "wrist")
 
 def load_models(models: Models, **options: Any) -> "TwoStagePipeline":
     """The pipeline of what `default_models` or a user named; `options` go before it."""
-    if models.pipeline is not None:
-        return load_pipeline(models.pipeline, **options)
+    if models.pipeline_folder is not None:
+        return load_pipeline(models.pipeline_folder, **options)
     assert models.outpaint is not None
     named: dict[str, Any] = {
         "hand": models.hand,
@@ -91,8 +91,8 @@ def weight_folders(models: Models) -> dict[str, Path]:
 
     Raises `UserError` on what is missing.
     """
-    if models.pipeline is not None:
-        return {folder.name: folder for folder in models.pipeline.iterdir() if any(folder.glob("*.safetensors"))}
+    if models.pipeline_folder is not None:
+        return {folder.name: folder for folder in models.pipeline_folder.iterdir() if any(folder.glob("*.safetensors"))}
     assert models.outpaint is not None
     body = _body(models.outpaint, models.base)
     found = {name: _part(body.base, name) for name in ("unet", "vae", "text_encoder")}

@@ -46,8 +46,8 @@ def list_file(place):
 def run(place, list_file):
     """The ablation, that is three methods, with everything small."""
     ended = call(
-        "evaluate", "ablation", "--list", list_file, "--out", place / "run", "--hand", place / "runs/tiny_hand",
-        "--outpaint", place / "runs/tiny_outpaint", "--steps", 2, "--device", "cpu", "--resamples", 10,
+        "evaluate", "ablation", "--list", list_file, "--out", place / "run", "--hand", place / "runs/hand",
+        "--outpaint", place / "runs/outpaint", "--steps", 2, "--device", "cpu", "--resamples", 10,
         "--features", "none", "--sample", "hand_attempts=1", "--sample", "guidance_scale=1", "--json",
     )  # fmt: skip
     assert ended.exit_code == 0, ended.output
@@ -83,7 +83,7 @@ def test_the_same_command_makes_nothing_again(place, list_file, run):
         (("run", "--list", "{list}", "--method", "mine"), "unknown method 'mine': choose one of"),
         (("run", "--list", "{list}", "--method", ","), "--method is empty"),
         (("run", "--list", "{list}", "--set", "look.wide=3"), "there is no such option"),
-        (("run", "--list", "{list}", "--hand", "{place}/runs/tiny_hand"), "one stage alone was named"),
+        (("run", "--list", "{list}", "--hand", "{place}/runs/hand"), "one stage alone was named"),
         (("run", "--list", "{list}", "--sample", "steps=3"), "there is no such option"),
         (("folder", "{place}/none", "--list", "{list}"), "no such folder: give the folder of the pictures"),
         (("folder", "{place}", "--list", "{list}", "--match", "size"), "choose one of auto, id, order"),
@@ -145,8 +145,8 @@ def test_help_names_every_method():
 @pytest.mark.slow
 def test_ray_workers_give_the_numbers_of_this_process(place, list_file, run):
     arguments = [
-        "evaluate", "run", "--list", list_file, "--out", place / "ray", "--hand", place / "runs/tiny_hand",
-        "--outpaint", place / "runs/tiny_outpaint", "--steps", 2, "--device", "cpu", "--resamples", 10,
+        "evaluate", "run", "--list", list_file, "--out", place / "ray", "--hand", place / "runs/hand",
+        "--outpaint", place / "runs/outpaint", "--steps", 2, "--device", "cpu", "--resamples", 10,
         "--features", "none", "--sample", "hand_attempts=1", "--sample", "guidance_scale=1", "--batch", 2,
         "--workers", 2, "--json",
     ]  # fmt: skip

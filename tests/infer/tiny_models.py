@@ -15,7 +15,7 @@ SIZE_PX = 128
 
 
 def write_checkpoints(folder: Path, *, in_channels: int = 9, mask_bias: float = 1.0) -> tuple[Path, Path]:
-    """The runs `tiny_hand` and `tiny_outpaint`, on bases beside them; with `mask_bias` 1 all is hand.
+    """The runs `hand` and `outpaint`, on bases beside them; with `mask_bias` 1 all is hand.
 
     With 4 channels both stages stand on one base.
     The ControlNet's last layers are drawn, since zeros would leave the skeleton without effect.
@@ -32,8 +32,8 @@ def write_checkpoints(folder: Path, *, in_channels: int = 9, mask_bias: float = 
         for name, weight in controlnet.named_parameters():
             if name.startswith(("controlnet_down_blocks", "controlnet_mid_block")):
                 weight.copy_(0.1 * torch.randn(weight.shape, generator=random))
-    hand = _write(folder / "tiny_hand", "hand", generator, folder / "base-4")
-    outpaint = _write(folder / "tiny_outpaint", "outpaint", Outpainter(controlnet), folder / f"base-{in_channels}")
+    hand = _write(folder / "hand", "hand", generator, folder / "base-4")
+    outpaint = _write(folder / "outpaint", "outpaint", Outpainter(controlnet), folder / f"base-{in_channels}")
     return hand, outpaint
 
 

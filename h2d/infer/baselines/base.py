@@ -19,6 +19,7 @@ from h2d.infer.jobs import Job, make_jobs
 from h2d.infer.loop import first_noise, generator_of
 from h2d.infer.outpaint import BODY
 from h2d.infer.schedulers import SCHEDULERS
+from h2d.models.shipped import find_shipped
 from h2d.models.weights import WEIGHTS, locate
 from h2d.pose.pose import Pose
 from h2d.registry import check_name
@@ -114,6 +115,8 @@ class Baseline(Protocol):
 
 def place_of(name: str, given: str | None, folder: Path | None) -> Path:
     """Where the weights of a name lie, or what was given in their stead: another name, or a path."""
+    if given is not None and (shipped := find_shipped(given)):
+        return shipped
     if given is None or given in WEIGHTS:
         return locate(given or name, folder=folder)
     place = Path(given)

@@ -28,7 +28,7 @@ class TwoStage:
     def places(self) -> Mapping[str, Path]:
         """Both checkpoints, or the saved pipeline."""
         models = self._models()
-        named = {"hand": models.hand, "hand_controlnet": models.hand_controlnet, "pipeline": models.pipeline}
+        named = {"hand": models.hand, "hand_controlnet": models.hand_controlnet, "pipeline": models.pipeline_folder}
         found = {name: place for name, place in named.items() if place is not None}
         if models.outpaint is not None:
             found["outpaint"] = place_of("control-openpose-1.1", str(models.outpaint), self._options.weights)

@@ -1,0 +1,61 @@
+"""The networks of the miniature's runs, in half precision, as they lie in the package.
+
+python scripts/pack_miniature.py [RUNS] [OUT]
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from h2d.infer.choosing import model_folder
+from h2d.infer.loading import load_checkpoints
+from h2d.models.base import load_vae
+from h2d.models.outpainter import load_controlnet
+from h2d.models.shipped import MINIATURE, SHIPPED, miniature_folder
+from h2d.train.checkpoints import newest
+
+LIMIT_BYTES = 40_000_000
+GUIDANCE = 2.0
+"""What the miniature is saved with: more makes its colours gaudy."""
+
+
+def main() -> None:
+    """Write each folder anew; the model card stays as it is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="?", default=Path("runs/miniature"))
+    parser.add_argument("out", type=Path, nargs="?", default=miniature_folder())
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
+    arguments = parser.parse_args()
+    runs, out = arguments.runs, arguments.out
+    base = newest(runs / "base")
+    if base is None:
+        raise SystemExit(f"{runs / 'base'}: no checkpoint: run make miniature first")
+    both = load_checkpoints(hand=runs / "hand", outpaint=runs / "outpaint")
+    both.register_to_config(guidance_scale=arguments.guidance)
+    text_to_image = StableDiffusionPipeline.from_pretrained(base / "model")
+    if decoder := newest(runs / "decoder"):
+        for pipe in (both, text_to_image):
+            pipe.register_modules(vae=load_vae(decoder / "model"))
+        both.register_modules(hand_vae=None)
+    networks = {
+        MINIATURE: both,
+        "miniature-base": text_to_image,
+        "miniature-control": load_controlnet(model_folder(runs / "controlnet") / "controlnet"),
+    }
+    for name, network in networks.items():
+        folder = out / SHIPPED[name]
+        shutil.rmtree(folder, ignore_errors=True)
+        network.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+        for file in folder.rglob("*.safetensors"):
+            file.chmod(0o644)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    print(f"{out}: {size / 1e6:.1f} MB")
+    if size > LIMIT_BYTES:
+        raise SystemExit(f"more than {LIMIT_BYTES / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

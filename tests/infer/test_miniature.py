@@ -1,0 +1,111 @@
+"""The miniature that comes with h2d: whole, small, in half precision, sampled with when nothing is named."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from typer.testing import CliRunner
+
+from h2d.cli import app
+from h2d.infer.baselines.base import place_of
+from h2d.infer.choosing import default_models
+from h2d.infer.loading import load_models
+from h2d.infer.options import SampleOptions
+from h2d.infer.provenance import read_record
+from h2d.models.shipped import SHIPPED, find_shipped, miniature_folder
+from h2d.pose.examples import read_example
+
+PROMPT = (
+    "A person with brown skin and long black hair, in a yellow top with long sleeves, is {},"
+    " in front of a plain dark blue background."
+)
+SHOWN = {
+    "palm": "spreading all five fingers with the left hand, palm to the camera",
+    "peace": "making the peace sign with the right hand, palm to the camera",
+    "rock": "making the rock sign with the right hand, palm to the camera",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A picture of each pose, few steps, all in one batch."""
+    models = default_models(tmp_path_factory.mktemp("no_runs"))
+    pipe = load_models(models)
+    pipe.set_progress_bar_config(disable=True)
+    poses = [read_example(name) for name in SHOWN]
+    prompts = [PROMPT.format(words) for words in SHOWN.values()]
+    return pipe(prompts, poses, seed=[1] * len(poses), options=SampleOptions(num_inference_steps=12, hand_attempts=1))
+
+
+def test_it_is_small_and_holds_no_pickle():
+    files = [path for path in miniature_folder().rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 40_000_000
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md"}
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as opened:
+                assert {opened.get_tensor(name).dtype for name in opened.keys()} == {torch.float16}, path  # noqa: SIM118
+
+
+def test_every_name_has_its_folder_and_the_card_is_there():
+    for name in SHIPPED:
+        assert any(find_shipped(name).rglob("*.safetensors")), name
+        assert place_of("stable-diffusion-1.5", name, None) == find_shipped(name)
+    assert find_shipped("stable-diffusion-1.5") is None
+    assert (miniature_folder() / "README.md").read_text().startswith("---")
+
+
+def test_networks_are_read_in_single_precision(made, tmp_path):
+    pipe = load_models(default_models(tmp_path))
+    kinds = {part: network.dtype for part, network in pipe.components.items() if isinstance(network, torch.nn.Module)}
+    assert set(kinds.values()) == {torch.float32}
+
+
+def test_hands_are_where_the_poses_have_them(made):
+    """The predicted mask covers the hand's points, and little else."""
+    for hands in made.hands:
+        for hand in hands:
+            points = np.concatenate([found[found[:, 2] > 0] for found in hand.points.values()])
+            at = np.clip(points[:, :2].round().astype(int), 0, hand.mask.shape[0] - 1)
+            assert hand.mask[at[:, 1], at[:, 0]].mean() > 0.8
+            assert hand.mask.mean() < 0.5
+
+
+def test_a_picture_has_the_colours_of_its_prompt(made):
+    """A dark blue background and a yellow top: of every pixel, most of the upper corners and a part of the rest."""
+    for image in made.images:
+        picture = np.asarray(image.resize((128, 128), Image.Resampling.BOX)).astype(int)
+        corners = picture[:24, [*range(16), *range(112, 128)]].reshape(-1, 3)
+        assert (corners[:, 2] > corners[:, 0] + 15).mean() > 0.7
+        yellow = (picture[..., 0] > picture[..., 2] + 50) & (picture[..., 1] > picture[..., 2] + 30)
+        assert yellow.mean() > 0.04
+
+
+def test_nothing_need_be_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ("--steps", "2", "--device", "cpu", "--seed", "1", "--set", "hand_attempts=1")
+    done = CliRunner().invoke(app, ["sample", "--pose", "palm", "--prompt", "a person", "--out", "a.png", *few])
+    assert done.exit_code == 0, done.output
+    assert "With the miniature that comes with h2d" in done.stdout
+    record = read_record(tmp_path / "a.png")
+    assert record["models"] == {"pipeline": "miniature"}
+    again = CliRunner().invoke(app, ["sample", "--like", "a.png", "--out", "b.png", "--device", "cpu"])
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(np.asarray(Image.open("a.png")), np.asarray(Image.open("b.png")))
+    base = CliRunner().invoke(app, ["sample", "--pose", "palm", "--prompt", "x", "--base", "miniature-base"])
+    assert base.exit_code == 2
+    assert "--base miniature-base: miniature is a whole: name --outpaint as well" in base.stderr
+
+
+def test_the_methods_compared_with_have_theirs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for method in ("controlnet", "stable-diffusion"):
+        control = ("--set", "baseline.control=miniature-control") if method == "controlnet" else ()
+        done = CliRunner().invoke(
+            app,
+            ["sample", "--method", method, "--base", "miniature-base", *control, "--pose", "palm", "--prompt", "x",
+             "--steps", "2", "--seed", "1", "--device", "cpu", "--out", f"{method}.png"],
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        assert Image.open(f"{method}.png").size == (128, 128)
