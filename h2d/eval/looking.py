@@ -1,6 +1,7 @@
 """Which looks a run takes, and their answers for one folder of pictures."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from h2d.annotate.keypoints import DETECTORS
 from h2d.annotate.people import PEOPLE_SEGMENTERS
 from h2d.config import validate_config
 from h2d.errors import UserError
-from h2d.eval.looks.base import Look, look_at
+from h2d.eval.looks.base import Look, fingerprint_of, look_at
 from h2d.eval.looks.features import FeaturesLook
 from h2d.eval.looks.foreground import ForegroundLook
 from h2d.eval.looks.pose import PoseLook
@@ -26,6 +27,8 @@ INCEPTION: Final = "inception-v3-fid"
 SAM: Final = "sam-vit-h"
 CLIP: Final = "clip-vit-base-patch16"
 NONE: Final = "none"
+_GIVEN_BY: Final = {"points": PoseLook.name, "mask": ForegroundLook.name}
+"""Which look gives a column that others need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,14 @@ class Looks:
         """In the order in which they need each other; prompts are read beside the real pictures."""
         prompts = self.prompts if real else None
         return tuple(look for look in (self.pose, self.foreground, *self.features, self.clip, prompts) if look)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Of each look by its name: where its answers lie."""
+        found: dict[str, str] = {}
+        for look in self.of(real=True):
+            found[look.name] = fingerprint_of(look, [found[_GIVEN_BY[column]] for column in look.needs])
+        return found
 
 
 def choose_looks(choices: LookConfig) -> Looks:
@@ -94,10 +105,9 @@ def take_looks(
     """
     tables: dict[str, pa.Table] = {}
     for look in looks.of(real=real):
-        given = {"points": tables.get(looks.pose.name), "mask": tables.get(ForegroundLook.name)}
         table = look_at(
-            look, pictures, folder, watch, about=about,
-            given={name: value for name, value in given.items() if value is not None},
+            look, pictures, folder, watch, about=about, fingerprint=looks.fingerprints[look.name],
+            given={column: tables[_GIVEN_BY[column]] for column in look.needs},
             workers=1 if look.needs_gpu else workers, address=None if look.needs_gpu else address,
         )  # fmt: skip
         if table is None:

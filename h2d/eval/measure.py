@@ -15,7 +15,6 @@ from h2d.errors import UserError
 from h2d.eval.extras import hand_measures
 from h2d.eval.image_quality import quality_measures
 from h2d.eval.looking import Looks, choose_looks, take_looks
-from h2d.eval.looks.base import fingerprint
 from h2d.eval.looks.features import FeaturesLook
 from h2d.eval.looks.text import PictureLook, PromptLook, embeddings_of, prompts_of
 from h2d.eval.measured import Measures
@@ -94,7 +93,7 @@ def _measures(subject: Subject, real: Subject, pictures: PictureList, looks: Loo
     by = {
         "asked_for_by": pictures.facts.get("pose_of"),
         "found_by": _detector_name(looks.pose.identity()),
-        "found_fingerprint": fingerprint(looks.pose),
+        "found_fingerprint": looks.fingerprints[looks.pose.name],
         "picture_px": pictures.size,
         "enlarged_px": looks.pose.identity()["enlarged_px"],
     }
@@ -124,7 +123,7 @@ def _quality(
         assert looks.foreground is not None
         identity = looks.foreground.identity()
         region = f"foreground by {identity['segmenter']['name']}, fill {look.fill}"
-        by = {"segmented_fingerprint": fingerprint(looks.foreground)}
+        by = {"segmented_fingerprint": looks.fingerprints[looks.foreground.name]}
         notes = _empty_notes(subject, real)
     measures = quality_measures(
         look.of(real.tables[look.name]), look.of(subject.tables[look.name]), replace(choices.quality, region=region)

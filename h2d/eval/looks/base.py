@@ -82,13 +82,15 @@ def look_at(
     watch: Watch,
     *,
     about: str,
+    fingerprint: str,
     given: Mapping[str, pa.Table] | None = None,
     workers: int = 1,
     address: str | None = None,
 ) -> pa.Table | None:
     """The look's rows for every picture of the folder, in the list's order; None when stopped before the last.
 
-    `given` are other looks' tables by the column that is needed of them. Raises `UserError` where pictures are missing.
+    `fingerprint` is `fingerprint_of` the look; `given` are other looks' tables by the column that is needed of them.
+    Raises `UserError` where pictures are missing.
     """
     lacking = folder.lacking(pictures.entries)
     if lacking:
@@ -96,7 +98,7 @@ def look_at(
             f"{folder.path}: {len(lacking)} of {len(pictures)} pictures are not there yet, first {lacking[0]:05d}: run"
             " the same command to go on"
         )
-    place = folder.path / "looks" / look.name / fingerprint(look)
+    place = folder.path / "looks" / look.name / fingerprint
     hashes = _hashes(folder, pictures)
     shards = shards_of(range(len(pictures)), SHARD)
     waiting = [shard for shard in shards if not _is_done(place, shard, hashes)]
@@ -160,9 +162,12 @@ class Looking:
         return given
 
 
-def fingerprint(look: Look) -> str:
-    """Sixteen hexadecimal digits that change when anything that shapes the answers does."""
-    text = json.dumps([_VERSION, look.name, look.identity()], sort_keys=True, default=str)
+def fingerprint_of(look: Look, upon: Sequence[str] = ()) -> str:
+    """Sixteen hexadecimal digits that change when anything that shapes the answers does.
+
+    `upon` are the fingerprints of the looks that it needs: their answers shape its own.
+    """
+    text = json.dumps([_VERSION, look.name, look.identity(), *upon], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
