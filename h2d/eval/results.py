@@ -75,6 +75,8 @@ class Results:
     """Resamples, level, and by what pictures were grouped."""
     options: Mapping[str, Any]
     software: Mapping[str, str]
+    looks: Mapping[str, str] = field(default_factory=dict)
+    """The fingerprint of each look: what was seen in a folder's pictures lies in its `looks/<look>/<fingerprint>`."""
 
     def write(self, out: Path) -> Path:
         """Into a run's folder, atomically."""

@@ -27,6 +27,7 @@ from h2d.manifests.store import points_array
 from h2d.pose.points import present
 
 SHARD: Final = 32
+_IDENTITY_FILE: Final = "identity.json"
 _VERSION: Final = 1
 _NUMBER: Final = [pa.field("number", pa.int32(), nullable=False), pa.field("sha256", pa.string(), nullable=False)]
 
@@ -98,12 +99,12 @@ def look_at(
             f"{folder.path}: {len(lacking)} of {len(pictures)} pictures are not there yet, first {lacking[0]:05d}: run"
             " the same command to go on"
         )
-    place = folder.path / "looks" / look.name / fingerprint
+    place = answers_folder(folder, look.name, fingerprint)
     hashes = _hashes(folder, pictures)
     shards = shards_of(range(len(pictures)), SHARD)
     waiting = [shard for shard in shards if not _is_done(place, shard, hashes)]
     if waiting:
-        write_json(place / "identity.json", {"look": look.name, **json.loads(json.dumps(look.identity(), default=str))})
+        write_json(place / _IDENTITY_FILE, {"look": look.name, **json.loads(json.dumps(look.identity(), default=str))})
     tables = {name: (given or {})[name] for name in look.needs}
     work = Looking(look=look, entries=pictures.entries, folder=folder, place=place, given=tables)
     done = sum(map(len, shards)) - sum(map(len, waiting))
@@ -112,7 +113,23 @@ def look_at(
     )
     if not finished:
         return None
-    return pa.concat_tables([pq.read_table(_part(place, shard)) for shard in shards])
+    return read_answers(place, len(pictures))
+
+
+def answers_folder(folder: PictureFolder, look: str, fingerprint: str) -> Path:
+    """Where a look's answers about the pictures of a folder lie."""
+    return folder.path / "looks" / look / fingerprint
+
+
+def read_identity(place: Path) -> dict[str, Any]:
+    """That of the look whose answers lie there."""
+    identity: dict[str, Any] = json.loads((place / _IDENTITY_FILE).read_text(encoding="utf-8"))
+    return identity
+
+
+def read_answers(place: Path, count: int) -> pa.Table:
+    """The rows of all `count` pictures of a list, in its order; raises what pyarrow does where some are not there."""
+    return pa.concat_tables([pq.read_table(_part(place, shard)) for shard in shards_of(range(count), SHARD)])
 
 
 @dataclass(kw_only=True)
