@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.models.checkpoint import FACTS_FILE, MODEL, STATE_FILE, checkpoint_folders
 
 RUNS: Final = (("hand", "outpaint"), ("tiny_hand", "tiny_outpaint"))
 """Where training writes by default: at full size, and tiny."""
@@ -76,8 +77,7 @@ def default_models(runs: Path = Path("runs")) -> Models:
 
 def newest_model(run: Path) -> Path | None:
     """The `model` folder of a run's last whole checkpoint."""
-    found = [path / "model" for path in (run / "checkpoints").glob("step-*") if (path / "state.json").is_file()]
-    return max(found, key=lambda path: path.parent.name, default=None)
+    return next((path / MODEL for path in checkpoint_folders(run) if (path / STATE_FILE).is_file()), None)
 
 
 def model_folder(given: Path | str) -> Path:
@@ -89,7 +89,7 @@ def model_folder(given: Path | str) -> Path:
 
 def our_model(given: Path) -> Path | None:
     """The folder of a stage's weights, of a run, a checkpoint or the folder itself; None where it is none of them."""
-    for folder in (given, given / "model"):
-        if (folder / "h2d.json").is_file():
+    for folder in (given, given / MODEL):
+        if (folder / FACTS_FILE).is_file():
             return folder
     return newest_model(given)
