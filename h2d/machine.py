@@ -17,6 +17,15 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def device_named(name: str) -> str:
+    """The name of a torch device; `auto` is CUDA where there is one, else the CPU."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def free_memory() -> int:
     """Bytes that new processes can have without swapping."""
     meminfo = Path("/proc/meminfo")

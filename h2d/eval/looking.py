@@ -20,6 +20,7 @@ from h2d.eval.options import LookConfig
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import PictureFolder
 from h2d.eval.placing import Watch
+from h2d.machine import device_named
 from h2d.models import weights
 from h2d.registry import resolve
 
@@ -59,9 +60,7 @@ class Looks:
 
 def choose_looks(choices: LookConfig) -> Looks:
     """Decide every `auto` and find the weights; raises `UserError` where what was asked for is not there."""
-    from h2d.eval.methods import device_of
-
-    device = device_of(choices.device)
+    device = device_named(choices.device)
     missing: dict[str, str] = {}
     options = choices.detector_options or {}
     detector = validate_config(resolve(DETECTORS, choices.detector, kind="detector"), options, where="detector_options")
@@ -154,4 +153,4 @@ def _clip_folder(name: str) -> Path | None:
         return None
     if name == "auto":
         return weights.find(CLIP)
-    return weights.locate(name) if name in weights.WEIGHTS else Path(name)
+    return weights.named_or_path(name)

@@ -75,6 +75,14 @@ def default_models(runs: Path = Path("runs")) -> Models:
     )
 
 
+def models_of(named: Mapping[str, Any]) -> Models:
+    """What was named, by the fields of `Models`; a run or checkpoint of hands is its model. Raises `UserError`."""
+    given = {name: value for name, value in named.items() if value is not None}
+    if "hand" in given:
+        given["hand"] = model_folder(given["hand"])
+    return Models(**given)
+
+
 def newest_model(run: Path) -> Path | None:
     """The `model` folder of a run's last whole checkpoint."""
     return next((path / MODEL for path in checkpoint_folders(run) if (path / STATE_FILE).is_file()), None)

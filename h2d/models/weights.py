@@ -237,6 +237,11 @@ def locate(name: str, *, path: Path | None = None, folder: Path | None = None) -
     raise UserError(f"{name}: {problem}; looked in {looked}; get it: {weights.how(name)}")
 
 
+def named_or_path(given: Path | str, *, folder: Path | None = None) -> Path:
+    """Where the weights of a name lie, as `locate` says, or a path as it was given."""
+    return locate(str(given), folder=folder) if str(given) in WEIGHTS else Path(given)
+
+
 def fetch(name: str, *, folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
     """Bring the weights to `folder`/name, unless they are whole already, and give their place.
 
