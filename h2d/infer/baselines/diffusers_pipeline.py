@@ -22,7 +22,7 @@ from h2d.infer.jobs import Job
 from h2d.infer.latents import decode
 from h2d.infer.loading import made_ready
 from h2d.infer.schedulers import make_scheduler
-from h2d.infer.text import cut_note
+from h2d.infer.text import cut_notes
 from h2d.models.base import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.pose.pose import Pose
 
@@ -68,8 +68,7 @@ class PipelineBaseline:
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut."""
-        cut = cut_note(self._pipe.tokenizer, prompt)
-        return [cut] if cut else []
+        return cut_notes(self._pipe.tokenizer, prompt)
 
     def __call__(
         self,

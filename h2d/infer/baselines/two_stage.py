@@ -11,7 +11,7 @@ from h2d.errors import UserError
 from h2d.infer.baselines.base import DEFAULT_GUIDANCE, BaselineOptions, Picture, WantedSize, place_of, size_of
 from h2d.infer.choosing import RECORDED, Models, default_models, models_of
 from h2d.infer.loading import load_models, made_ready
-from h2d.infer.text import cut_note
+from h2d.infer.text import cut_notes
 from h2d.pose.pose import Pose
 
 
@@ -50,8 +50,7 @@ class TwoStage:
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut."""
-        cut = cut_note(self._pipe.tokenizer, prompt)
-        return [cut] if cut else []
+        return cut_notes(self._pipe.tokenizer, prompt)
 
     def __call__(
         self,
