@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +23,7 @@ from h2d.eval.placing import Watch
 from h2d.eval.pose_accuracy import PCK_THRESHOLDS, PoseConventions, pck
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Difference, MethodResult, Part, Results
+from h2d.machine import version_of
 from h2d.pose.layouts import LEFT_HAND, RIGHT_HAND
 
 PER_PICTURE_FILE: Final = "per_picture.parquet"
@@ -226,10 +226,4 @@ def groups_of(pictures: PictureList) -> Int64[np.ndarray, " n"] | None:
 
 
 def _software() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {package: version_of(package) or "not installed" for package in _PACKAGES}

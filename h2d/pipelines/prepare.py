@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import JobError, UserError
-from h2d.machine import num_cores
+from h2d.machine import num_cores, version_of
 from h2d.manifests.card import write_card
 from h2d.manifests.files import write_json
 from h2d.manifests.io import Location, remove_tree
@@ -274,10 +273,4 @@ def _clear(out: Location) -> None:
 
 
 def _software() -> dict[str, Any]:
-    versions = {}
-    for name in _SOFTWARE:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return {name: version for name in _SOFTWARE if (version := version_of(name))}
