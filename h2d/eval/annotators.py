@@ -5,8 +5,6 @@ hand that is reported there is of that side, so of two hands that touch both may
 side of the true joints' box. Axis legend: h w picture size, n pictures.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from h2d.annotate.masks import SEGMENTERS
 from h2d.config import validate_config
 from h2d.errors import UserError
 from h2d.eval.placing import Shard, Watch, do_all, shards_of
+from h2d.hashes import short_hash
 from h2d.images import decode_rgb
 from h2d.manifests.files import write_parquet
 from h2d.manifests.rle import decode_rle
@@ -72,8 +71,7 @@ class Annotators:
     @property
     def fingerprint(self) -> str:
         """Changes when anything that shapes the answers does."""
-        both = [self.detector.identity(), None if self.segmenter is None else self.segmenter.identity()]
-        return hashlib.sha256(json.dumps(both, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return short_hash([self.detector.identity(), None if self.segmenter is None else self.segmenter.identity()])
 
 
 def choose_annotators(detector: str, segmenter: str) -> Annotators:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from h2d.errors import UserError
 from h2d.eval.measured import Measure, Measures, Ratio, mean_of
-from h2d.models.download import sha256_of
+from h2d.hashes import sha256_of
 
 MODELS: Final = ("clip-vit-base-patch16", "clip-vit-large-patch14")
 """Names of `h2d.models.weights`; the first is the paper's."""

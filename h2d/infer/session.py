@@ -10,6 +10,7 @@ from PIL import Image
 
 from h2d.config import as_plain
 from h2d.errors import UserError
+from h2d.hashes import sha256_of
 from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
 from h2d.infer.loading import PUBLIC_SIZE_PX, load_models, weight_folders
@@ -20,7 +21,6 @@ from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, request_of
 from h2d.infer.two_stage import TwoStagePipeline
-from h2d.models.download import sha256_of
 
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
 OnStep: TypeAlias = Callable[[str, int, int], None]

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from h2d.errors import JobError, UserError
+from h2d.hashes import sha256_of
 from h2d.models.baseline_weights import BASELINE_WEIGHTS
-from h2d.models.download import download, sha256_of
+from h2d.models.download import download
 from h2d.models.weight_files import PIPELINE_CONFIGS, PIPELINE_EXTRAS, WeightFile, Weights
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ A part lies at `work/<stage>/<fingerprint>/part-NNNNN.parquet`. The fingerprint 
 options and models and the fingerprints it reads from, so a changed option re-runs what it touches and nothing more.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from h2d.hashes import short_hash
 from h2d.manifests.files import TEMPORARY, write_parquet
 from h2d.manifests.io import Location, open_parquet
 from h2d.pipelines.plan import Shard
@@ -45,8 +45,7 @@ class Tally:
 
 def fingerprint(stage: str, version: int, identity: Mapping[str, Any], inputs: Sequence[str]) -> str:
     """Sixteen hexadecimal digits that change when anything that shapes the stage's output changes."""
-    text = json.dumps([stage, version, identity, list(inputs)], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_hash([stage, version, identity, list(inputs)])
 
 
 def part_folder(work: Location, stage: str, stage_fingerprint: str) -> Location:

@@ -20,6 +20,7 @@ from h2d.errors import UserError
 from h2d.eval.picture_list import Entry, PictureList
 from h2d.eval.pictures import PictureFolder
 from h2d.eval.placing import Shard, Watch, do_all, shards_of
+from h2d.hashes import short_hash
 from h2d.manifests.files import write_json, write_parquet
 from h2d.manifests.rle import decode_rle
 from h2d.manifests.schema import POINTS_133
@@ -184,8 +185,7 @@ def fingerprint_of(look: Look, upon: Sequence[str] = ()) -> str:
 
     `upon` are the fingerprints of the looks that it needs: their answers shape its own.
     """
-    text = json.dumps([_VERSION, look.name, look.identity(), *upon], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_hash([_VERSION, look.name, look.identity(), *upon])
 
 
 def points_field() -> pa.Field:
