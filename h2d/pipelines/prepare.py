@@ -24,13 +24,14 @@ from h2d.pipelines.executors.base import Executor, Watch
 from h2d.pipelines.limits import ErrorLimit
 from h2d.pipelines.lock import locked
 from h2d.pipelines.merge import MERGE_VERSION, MergeJob, is_published, publish
-from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
+from h2d.pipelines.parts import fingerprint, remove_leftovers
 from h2d.pipelines.plan import Listing, Plan, Shard, list_source, open_plan
 from h2d.pipelines.progress_file import RecordedWatch
 from h2d.pipelines.retry import set_failures_aside
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.worker import Job, StageJob
 from h2d.registry import resolve
+from h2d.supervision.job import Tally
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import JobError
-from h2d.pipelines.executors.base import Watch
-from h2d.pipelines.executors.supervised import Supervised
-from h2d.pipelines.parts import Tally
+from h2d.pipelines.executors.base import PRELOADED, Watch
 from h2d.pipelines.plan import Shard
 from h2d.pipelines.worker import Job
 from h2d.ray_start import SMALL_STORE_BYTES, start_ray
+from h2d.supervision.job import Tally
+from h2d.supervision.supervised import Supervised
 
 POLL_S: Final = 0.5
 REPORT_EVERY_S: Final = 0.5
@@ -166,7 +166,7 @@ class _Worker:
     """Holds one job, set up once, in a child process that it replaces when it dies."""
 
     def __init__(self, job: Job, scratch: Path, timeout_s: float | None) -> None:
-        self._worker = Supervised(job, timeout_s=timeout_s)
+        self._worker = Supervised(job, timeout_s=timeout_s, preload=PRELOADED)
         self._scratch = scratch
 
     def setup(self) -> None:
@@ -185,7 +185,8 @@ class _Worker:
 
         _write_progress(self._scratch, shard, so_far)
         try:
-            return self._worker.run(shard, on_pictures)
+            final: Tally = self._worker.run(shard, on_pictures)
+            return final
         finally:
             _progress_file(self._scratch, shard).unlink(missing_ok=True)
 
