@@ -89,6 +89,8 @@ def print_annotators(rows: "Sequence[Mapping[str, Any]]", facts: "Mapping[str, A
         f"{facts['pictures']} pictures, {rows[0]['hands']} hands; keypoints by {facts['detector']}, masks by"
         f" {facts['segmenter']}"
     )
+    for name, how in facts["lost"].items():
+        say(f"  the detector died of {name}, whose hands it missed: {how}")
     for short, goal in GOALS.items():
         one = rows[0][short]
         if one.value is None:

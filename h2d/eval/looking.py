@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from h2d.annotate.keypoints import DETECTORS
-from h2d.annotate.people import PEOPLE_SEGMENTERS
+from h2d.annotate import keypoints, people
 from h2d.config import validate_config
 from h2d.errors import UserError
 from h2d.eval.looks.base import Look, fingerprint_of, look_at
@@ -63,7 +62,9 @@ def choose_looks(choices: LookConfig) -> Looks:
     device = device_named(choices.device)
     missing: dict[str, str] = {}
     options = choices.detector_options or {}
-    detector = validate_config(resolve(DETECTORS, choices.detector, kind="detector"), options, where="detector_options")
+    detector = validate_config(
+        resolve(keypoints.DETECTORS, choices.detector, kind="detector"), options, where="detector_options"
+    )
     segmenter = _segmenter(choices, device)
     features, note = _features(choices, device, foreground=segmenter is not None)
     if segmenter is None:
@@ -78,7 +79,7 @@ def choose_looks(choices: LookConfig) -> Looks:
             else f"CLIP's weights are not on this machine: get them: h2d models fetch {CLIP}"
         )
     return Looks(
-        pose=PoseLook(detector, enlarged_px=choices.enlarged_px),
+        pose=PoseLook(detector, enlarged_px=choices.enlarged_px, in_child=choices.detector in keypoints.NATIVE),
         foreground=segmenter,
         features=features,
         clip=None if clip is None else PictureLook(clip, device=device),
@@ -125,8 +126,9 @@ def _segmenter(choices: LookConfig, device: str) -> ForegroundLook | None:
     if name == "sam":
         known = weights.weights_named(SAM).files[0].sha256
         options = {"checkpoint": weights.locate(SAM), "checkpoint_sha256": known, "device": device}
-    segmenter = validate_config(resolve(PEOPLE_SEGMENTERS, name, kind="segmenter"), options, where="segmenter")
-    return ForegroundLook(segmenter, needs_gpu=name == "sam" and device.startswith("cuda"))
+    segmenter = validate_config(resolve(people.PEOPLE_SEGMENTERS, name, kind="segmenter"), options, where="segmenter")
+    on_gpu = name == "sam" and device.startswith("cuda")
+    return ForegroundLook(segmenter, needs_gpu=on_gpu, in_child=name in people.NATIVE)
 
 
 def _features(choices: LookConfig, device: str, *, foreground: bool) -> tuple[tuple[FeaturesLook, ...], str | None]:

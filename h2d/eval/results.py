@@ -56,6 +56,8 @@ class MethodResult:
     worst: tuple[int, ...] = ()
     """Numbers of pictures, by how their hands fit the pose."""
     seconds_per_picture: float | None = None
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """Pictures at which looking died, by their id, and how: they count as if nobody were in them."""
     num_notes: Mapping[str, int] = field(default_factory=dict)
     """What making the pictures remarked, and how often."""
 

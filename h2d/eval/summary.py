@@ -13,6 +13,7 @@ from h2d.config import as_plain
 from h2d.eval.feature_distance import FrechetDistance
 from h2d.eval.intervals import paired_difference, with_interval
 from h2d.eval.looking import Looks
+from h2d.eval.looks.base import problems_in
 from h2d.eval.measured import Measure, Measures, Ratio, Statistic, Undefined
 from h2d.eval.options import MeasureConfig
 from h2d.eval.pairing import paired_people
@@ -129,9 +130,18 @@ def _method_result(
         pck=_pck_curves(subject, pictures, choices),
         best=best,
         worst=worst,
+        lost=_lost(subject, pictures),
         seconds_per_picture=float(np.mean(seconds)) if seconds else None,
         num_notes=dict(Counter(note for one in about for note in one.get("notes", ())).most_common(20)),
     )
+
+
+def _lost(subject: Subject, pictures: PictureList) -> dict[str, str]:
+    problems: dict[int, str] = {}
+    for look, table in subject.tables.items():
+        for number, how in problems_in(table).items():
+            problems.setdefault(number, f"{look}: {how}")
+    return {pictures.entries[number].id: how for number, how in sorted(problems.items())}
 
 
 def _parts(subject: Subject, parts: Mapping[str, Int64[np.ndarray, " n"]]) -> tuple[Part, ...]:

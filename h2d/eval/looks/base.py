@@ -30,6 +30,8 @@ from h2d.pose.points import present
 SHARD: Final = 32
 _IDENTITY_FILE: Final = "identity.json"
 _VERSION: Final = 1
+PROBLEM: Final = pa.field("problem", pa.string())
+"""How what looks at pictures died of one, which then has the answer for one that shows nobody."""
 _NUMBER: Final = [pa.field("number", pa.int32(), nullable=False), pa.field("sha256", pa.string(), nullable=False)]
 
 
@@ -44,6 +46,11 @@ class Seen:
     """The person's points that were found in it; for looks that need them."""
     mask: Bool[np.ndarray, "h w"] | None = None
     """Where the person is; for looks that need it."""
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"picture {self.entry.name}"
 
     @property
     def person(self) -> Float32[np.ndarray, "133 3"]:
@@ -130,7 +137,15 @@ def read_identity(place: Path) -> dict[str, Any]:
 
 def read_answers(place: Path, count: int) -> pa.Table:
     """The rows of all `count` pictures of a list, in its order; raises what pyarrow does where some are not there."""
-    return pa.concat_tables([pq.read_table(_part(place, shard)) for shard in shards_of(range(count), SHARD)])
+    parts = [pq.read_table(_part(place, shard)) for shard in shards_of(range(count), SHARD)]
+    return pa.concat_tables(parts, promote_options="default")  # earlier parts have no column of problems
+
+
+def problems_in(table: pa.Table) -> dict[int, str]:
+    """How looking died, by the number of the picture."""
+    if PROBLEM.name not in table.column_names:
+        return {}
+    return {number: how for number, how in enumerate(table[PROBLEM.name].to_pylist()) if how is not None}
 
 
 @dataclass(kw_only=True)
