@@ -29,15 +29,14 @@ from h2d.annotate.keypoints.holistic import HolisticDetector
 from h2d.annotate.keypoints.quiet import quiet_native
 from h2d.images import decode_rgb, encode_jpeg, load_rgb, resize
 from h2d.machine import num_cores
-from h2d.pipelines.attempts import Care
 from h2d.pipelines.executors.ray import RayExecutor
 from h2d.pipelines.merge import MergeJob
-from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Plan, SelectionConfig, list_source, open_plan
 from h2d.pipelines.sources.folder import FolderSource
 from h2d.pipelines.stages.pose import PoseStage
 from h2d.pipelines.worker import StageJob
 from h2d.pipelines.working_picture import PictureConfig
+from h2d.supervision.job import Care, Tally
 
 
 @dataclass

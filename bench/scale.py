@@ -37,11 +37,11 @@ from h2d.images import encode_jpeg
 from h2d.manifests.rle import encode_rle
 from h2d.pipelines import prepare as walk
 from h2d.pipelines.choices import PrepareConfig, RunConfig
-from h2d.pipelines.parts import Tally
 from h2d.pipelines.sources.base import Record
 from h2d.pipelines.stages.caption import CaptionStage
 from h2d.pipelines.stages.mask import MaskStage
 from h2d.pipelines.stages.pose import PoseStage
+from h2d.supervision.job import Tally
 
 POINTS = np.tile(np.array([300, 200, 1], np.float32), 21)
 MASK = np.zeros((512, 512), bool)

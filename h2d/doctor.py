@@ -15,7 +15,7 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from h2d.machine import num_cores
+from h2d.machine import num_cores, version_of
 
 DISTRIBUTION: Final = "hand-to-diffusion"
 OPENCV: Final = (
@@ -82,14 +82,6 @@ class Machine:
 def versions() -> dict[str, str | None]:
     """Every package that matters and its version, None where it is not installed."""
     return {name: version_of(name) for name in PACKAGES}
-
-
-def version_of(distribution: str) -> str | None:
-    """Its installed version, read from its metadata without importing it."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def clashes(installed: Mapping[str, str | None], *, has_solutions: bool, torchvision_needs: str | None) -> list[Clash]:

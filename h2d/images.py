@@ -7,7 +7,7 @@ Axis legend: h height, w width.
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -127,3 +127,11 @@ def resize(picture: UInt8[np.ndarray, "h w 3"], size_hw: tuple[int, int]) -> UIn
     shrinking = height <= picture.shape[0] and width <= picture.shape[1]
     resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
     return np.asarray(resized, np.uint8)
+
+
+def joined(pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], *, axis: int, gap_px: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Pictures of one width below each other (axis 0), or of one height in a row (axis 1), with a white gap between."""
+    height, width = pictures[0].shape[:2]
+    gap = np.full((gap_px, width, 3) if axis == 0 else (height, gap_px, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (gap, picture)][1:]
+    return np.asarray(np.concatenate(parts, axis=axis), np.uint8)

@@ -1,8 +1,9 @@
-"""The machine that a process runs on: its cores, and how memory is kept."""
+"""The machine that a process runs on: its cores and devices, what is installed, and how memory is kept."""
 
 import ctypes
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,23 @@ _KEEP_BYTES: Final = 512 * 2**20
 def num_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_named(name: str) -> str:
+    """The name of a torch device; `auto` is CUDA where there is one, else the CPU."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def version_of(distribution: str) -> str | None:
+    """The installed version of a package, read from its metadata without importing it; None where there is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def free_memory() -> int:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from h2d import doctor as facts
 from h2d.cli.console import console
+from h2d.machine import version_of
 from h2d.models.weights import WEIGHTS, find, models_folder
 
 LLAVA_BYTES: Final = {"gpu": 16e9, "cpu": 30e9}
@@ -49,7 +50,7 @@ def examine() -> Report:
     gpus, gpu_problem = facts.gpus()
     places = {name: find(name) for name in WEIGHTS}
     return Report(
-        h2d=facts.version_of(facts.DISTRIBUTION),
+        h2d=version_of(facts.DISTRIBUTION),
         python=platform.python_version(),
         packages=installed,
         clashes=facts.unmet_requirements()

@@ -34,6 +34,7 @@ from h2d.cli.evaluate_options import (
     choices_of,
     method_options,
     placing_of,
+    with_options_of,
 )
 from h2d.cli.folders import read_location
 from h2d.cli.output import print_json, say
@@ -134,38 +135,12 @@ def run(
 
 
 @app.command()
-def ablation(
-    list_file: ListFile,
-    out: Out = Path("runs/ablation"),
-    hand: Hand = None,
-    hand_controlnet: HandControlNet = None,
-    outpaint: Outpaint = None,
-    pipeline: Pipeline = None,
-    base: Base = None,
-    steps: Steps = None,
-    batch: Batch = 4,
-    sample: Sample = None,
-    device: Device = "auto",
-    segmenter: Segmenter = None,
-    features: Features = None,
-    resamples: Resamples = None,
-    config: Config = None,
-    overrides: Overrides = None,
-    workers: Workers = 1,
-    address: AddressOption = None,
-    manifest: ManifestOption = None,
-    fresh: Fresh = False,
-    json: Json = False,
-) -> None:
+@with_options_of(run, without=("method", "baseline"), out=Path("runs/ablation"))
+def ablation(**options: Any) -> None:
     """The paper's Table II: bounding box, naive and expanding blending on the same poses, prompts and seeds."""
     from h2d.eval.methods import ABLATION
 
-    run(
-        list_file=list_file, method=",".join(ABLATION), out=out, hand=hand, hand_controlnet=hand_controlnet,
-        outpaint=outpaint, pipeline=pipeline, base=base, steps=steps, batch=batch, sample=sample, baseline=None,
-        device=device, segmenter=segmenter, features=features, resamples=resamples, config=config, overrides=overrides,
-        workers=workers, address=address, manifest=manifest, fresh=fresh, json=json,
-    )  # fmt: skip
+    run(method=",".join(ABLATION), **options)
 
 
 @app.command()

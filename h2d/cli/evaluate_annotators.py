@@ -55,12 +55,15 @@ def annotators(
     if hands is None:
         say(f"Stopped. What is done is in {out}; the same command goes on from there.")
         sys.exit(130)
-    from h2d.eval.annotators_report import table_rows, write_report
+    from h2d.eval.annotators_report import lost_pictures, table_rows, write_report
 
     frame = hands.to_pandas()
     if not len(frame):
         raise UserError(f"{place}: no hand in its first {count} pictures: give a manifest of people who show hands")
-    facts = {"manifest": str(place), "pictures": int(frame["number"].nunique()), **chosen.names}
+    facts = {
+        "manifest": str(place), "pictures": int(frame["number"].nunique()), **chosen.names,
+        "lost": lost_pictures(frame),
+    }  # fmt: skip
     rows = table_rows(frame, chosen.names, resamples=resamples)
     write_report(out, frame, rows, facts)
     if json:

@@ -1,5 +1,7 @@
 """The options that the commands of `h2d evaluate` share, and what they become."""
 
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +78,24 @@ Sample = Annotated[
         "--sample", metavar="KEY=VALUE", help="Any option of sampling: --sample guidance_scale=5", show_default=False
     ),
 ]
+
+
+def with_options_of(
+    command: Callable[..., None], *, without: Sequence[str] = (), **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes `**options` those of another, but for some, and with other defaults where named."""
+    signature = inspect.signature(command)
+    shared = [
+        option.replace(default=defaults.get(name, option.default))
+        for name, option in signature.parameters.items()
+        if name not in without
+    ]
+
+    def given(taking: Callable[..., None]) -> Callable[..., None]:
+        taking.__signature__ = signature.replace(parameters=shared)  # type: ignore[attr-defined]
+        return taking
+
+    return given
 
 
 def method_options(

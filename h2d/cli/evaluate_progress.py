@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from h2d.cli.progress import JobProgress
-from h2d.pipelines.parts import Tally
+from h2d.supervision.job import Tally
 
 
 class EvaluateProgress:

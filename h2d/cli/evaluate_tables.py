@@ -46,11 +46,12 @@ def print_table(table: "Table") -> None:
 
 
 def print_comparison(rows: "Sequence[Comparison]") -> None:
-    """Both numbers of each measure, and what is known of their difference."""
+    """Both numbers of each measure, and what is known of their difference; below them, why nothing is."""
     from h2d.eval.report import decimals_of
     from h2d.eval.report_tables import NO_NUMBER, number_text
 
     method = ""
+    lacking: dict[str, list[str]] = {}
     shown = RichTable(box=None, pad_edge=False, header_style="bold")
     for heading in ("measure", "A", "B", "A less B", "interval", "p", ""):
         shown.add_column(heading, justify="left" if heading in ("measure", "") else "right")
@@ -64,6 +65,7 @@ def print_comparison(rows: "Sequence[Comparison]") -> None:
         ]
         if paired is None:
             shown.add_row(Text(row.first.name), *map(Text, numbers))
+            lacking.setdefault(row.reason, []).append(row.first.name)
             continue
         low, high = paired.interval.low, paired.interval.high
         apart = not low <= 0 <= high
@@ -75,6 +77,8 @@ def print_comparison(rows: "Sequence[Comparison]") -> None:
             f"{low:+.{decimals}f} to {high:+.{decimals}f}", f"{paired.p_value:.3f}", verdict,
         )  # fmt: skip
     console.print(shown)
+    for reason, names in lacking.items():
+        say(f"No difference of {', '.join(dict.fromkeys(names))}: {reason}")
 
 
 def print_annotators(rows: "Sequence[Mapping[str, Any]]", facts: "Mapping[str, Any]", out: Path) -> None:
@@ -85,6 +89,8 @@ def print_annotators(rows: "Sequence[Mapping[str, Any]]", facts: "Mapping[str, A
         f"{facts['pictures']} pictures, {rows[0]['hands']} hands; keypoints by {facts['detector']}, masks by"
         f" {facts['segmenter']}"
     )
+    for name, how in facts["lost"].items():
+        say(f"  the detector died of {name}, whose hands it missed: {how}")
     for short, goal in GOALS.items():
         one = rows[0][short]
         if one.value is None:

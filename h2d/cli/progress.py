@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from h2d.cli.wording import duration
-from h2d.pipelines.parts import Tally
 from h2d.pipelines.progress_file import Pace
+from h2d.supervision.job import Tally
 
 LINE_EVERY_S: Final = 10.0
 _STOPPING: Final = b"\nStopping: finishing what is in flight. Ctrl-C again stops at once and loses only that.\n"

@@ -60,7 +60,7 @@ def _seeds(seed: int | None, num: int) -> tuple[int, ...]:
 
 def read_models(named: dict[str, Any], like: Path | None) -> "Models":
     """What was named, else what made the picture to be repeated, else what training left."""
-    from h2d.infer.choosing import Models, default_models, model_folder, recorded_models
+    from h2d.infer.choosing import default_models, models_of, recorded_models
     from h2d.infer.provenance import read_record
 
     given = {name: value for name, value in named.items() if value is not None}
@@ -74,9 +74,7 @@ def read_models(named: dict[str, Any], like: Path | None) -> "Models":
         return replace(found, **given)
     if "pipeline" not in given and "outpaint" not in given:
         raise UserError("--outpaint is missing: name a checkpoint of h2d train outpaint, or control-openpose-1.1")
-    if "hand" in given:
-        given["hand"] = model_folder(given["hand"])
-    return Models(**given)
+    return models_of(given)
 
 
 def read_size(text: str | None) -> dict[str, int | None]:

@@ -14,7 +14,7 @@ from h2d.synth.layouts import LAYOUTS
 
 if TYPE_CHECKING:
     from h2d.cli.progress import JobProgress
-    from h2d.pipelines.parts import Tally
+    from h2d.supervision.job import Tally
     from h2d.synth.generate import Written
 
 
@@ -89,7 +89,7 @@ class _PictureWatch:
 
 
 def _drawn(num_pictures: int) -> "Tally":
-    from h2d.pipelines.parts import Tally
+    from h2d.supervision.job import Tally
 
     return Tally(statuses=Counter({"ok": num_pictures} if num_pictures else {}))
 

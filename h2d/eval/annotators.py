@@ -5,8 +5,6 @@ hand that is reported there is of that side, so of two hands that touch both may
 side of the true joints' box. Axis legend: h w picture size, n pictures.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, UInt8
 
-from h2d.annotate.base import FoundHand, HandView, KeypointDetector, Segmenter
+from h2d.annotate import keypoints
+from h2d.annotate.base import Detection, FoundHand, HandView, KeypointDetector, Segmenter
 from h2d.annotate.crops import CropConfig, cut, plan_crops
-from h2d.annotate.keypoints import DETECTORS
+from h2d.annotate.in_child import InChild, InThisProcess, Lost
 from h2d.annotate.masks import SEGMENTERS
 from h2d.config import validate_config
 from h2d.errors import UserError
 from h2d.eval.placing import Shard, Watch, do_all, shards_of
+from h2d.hashes import short_hash
 from h2d.images import decode_rgb
 from h2d.manifests.files import write_parquet
 from h2d.manifests.rle import decode_rle
@@ -54,10 +54,12 @@ ROWS: Final = pa.schema(
         pa.field("error", pa.float64()),
         pa.field("iou", pa.float64()),
         pa.field("mask_problem", pa.string()),
+        pa.field("detector_problem", pa.string()),
     ]
 )
 """One row a true hand. `error` is in hand sizes; `own_side` and `error` are null where the hand was not found, `iou`
-where there is no true mask."""
+where there is no true mask; `detector_problem` says how the detector died of the picture, whose hands it then missed.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,8 @@ class Annotators:
     @property
     def fingerprint(self) -> str:
         """Changes when anything that shapes the answers does."""
-        both = [self.detector.identity(), None if self.segmenter is None else self.segmenter.identity()]
-        return hashlib.sha256(json.dumps(both, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        segmenter = None if self.segmenter is None else self.segmenter.identity()
+        return short_hash([self.detector.identity(), segmenter, ROWS.names])
 
 
 def choose_annotators(detector: str, segmenter: str) -> Annotators:
@@ -83,7 +85,7 @@ def choose_annotators(detector: str, segmenter: str) -> Annotators:
         known = weights.weights_named("sam-vit-h").files[0].sha256
         options = {"checkpoint": weights.locate("sam-vit-h"), "checkpoint_sha256": known}
     return Annotators(
-        detector=resolve(DETECTORS, detector, kind="detector")(),
+        detector=resolve(keypoints.DETECTORS, detector, kind="detector")(),
         segmenter=None
         if segmenter == "none"
         else validate_config(resolve(SEGMENTERS, segmenter, kind="segmenter"), options, where=f"segmenter {segmenter}"),
@@ -127,6 +129,12 @@ class Judging:
     out: Path
     needs_gpu: bool = False
 
+    def __post_init__(self) -> None:
+        detector, name = self.annotators.detector, self.annotators.names["detector"]
+        self._detector: InChild | InThisProcess = (
+            InChild(detector, "detect", name=name) if name in keypoints.NATIVE else InThisProcess(detector, "detect")
+        )
+
     def part(self, shard: Shard) -> Path:
         """Where a shard's rows lie."""
         return self.out / f"part-{shard[0]:05d}.parquet"
@@ -136,7 +144,7 @@ class Judging:
         import torch
 
         torch.set_num_threads(1)
-        self.annotators.detector.setup()
+        self._detector.setup()
         if self.annotators.segmenter is not None:
             self.annotators.segmenter.setup()
 
@@ -150,7 +158,7 @@ class Judging:
 
     def close(self) -> None:
         """Close both."""
-        self.annotators.detector.close()
+        self._detector.close()
         if self.annotators.segmenter is not None:
             self.annotators.segmenter.close()
 
@@ -159,7 +167,11 @@ class Judging:
         body = points_of(values["body"])
         masks = {side: decode_rle(values[f"mask_{side}"]) for side in SIDES if values[f"mask_{side}"] is not None}
         boxes = np.array([mask_box(mask) for mask in masks.values() if mask.any()], np.float32).reshape(-1, 4)
-        answer = self.annotators.detector.detect(picture, boxes)
+        problem = None
+        try:
+            answer = self._detector.ask(f"picture {values['id']}", picture, boxes)
+        except Lost as why:
+            answer, problem = Detection(num_persons=0), str(why)
         rows = []
         for side in SIDES:
             true = body[HANDS[side]]
@@ -171,6 +183,7 @@ class Judging:
                 "side": side,
                 "hand_share": max(extent_xywh(true)[2:]) / min(picture.shape[:2]),
                 "body_found": answer.num_persons > 0,
+                "detector_problem": problem,
                 **judged_hand(answer.hands, side, true),
             }
             if self.annotators.segmenter is not None and side in masks:

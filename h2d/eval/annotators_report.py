@@ -55,6 +55,12 @@ def table_rows(
     return rows
 
 
+def lost_pictures(hands: pd.DataFrame) -> dict[str, str]:
+    """Pictures of which the detector died, by their id, and how: their hands count as not found."""
+    lost = hands[hands["detector_problem"].notna()].drop_duplicates("id")
+    return dict(zip(lost["id"], lost["detector_problem"], strict=True))
+
+
 def write_report(out: Path, hands: pd.DataFrame, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
     """Write `annotators.json`, `annotators.md` and `hands.parquet`."""
     plain = [
@@ -73,6 +79,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str
         f"{facts['pictures']} pictures, {rows[0]['hands']} hands of {facts['manifest']}; keypoints by"
         f" {facts['detector']}, masks by {facts['segmenter']}.",
         "A hand is found when its joints lie on average within half a hand's size; joint errors are in hand sizes.",
+        *(f"The detector died of {name}, whose hands it missed: {how}." for name, how in facts["lost"].items()),
         "",
     ]
     for part in dict.fromkeys(row["part"] for row in rows):

@@ -7,8 +7,9 @@ import numpy as np
 
 from h2d.config import as_plain, validate_config
 from h2d.errors import UserError
-from h2d.eval.methods import Made, MethodOptions, device_of, weights_print
+from h2d.eval.methods import Made, MethodOptions, dtype_of, weights_print
 from h2d.eval.picture_list import Entry
+from h2d.machine import device_named
 from h2d.registry import resolve
 
 
@@ -28,7 +29,7 @@ class BaselineMethod:
             "method": self.name,
             "weights": {part: weights_print(place) for part, place in self._build().places().items()},
             "options": as_plain(self._baseline_options()),
-            "dtype": self._dtype_name(),
+            "dtype": dtype_of(self._options),
             "steps": self._steps(),
             "guidance": self._guidance(),
         }
@@ -38,7 +39,7 @@ class BaselineMethod:
         import torch
 
         method = self._build()
-        method.load(torch.device(device_of(self._options.device)), getattr(torch, self._dtype_name()))
+        method.load(torch.device(device_named(self._options.device)), getattr(torch, dtype_of(self._options)))
         self._loaded = method
 
     def make(self, entries: Sequence[Entry]) -> list[Made]:
@@ -87,11 +88,6 @@ class BaselineMethod:
         if unknown:
             raise UserError(f"sample.{min(unknown)}: an option of the two-stage method, {self.name} has none such")
         return self._options.sample.get(key)
-
-    def _dtype_name(self) -> str:
-        if self._options.dtype != "auto":
-            return self._options.dtype
-        return "bfloat16" if device_of(self._options.device).startswith("cuda") else "float32"
 
 
 class StableDiffusion(BaselineMethod):

@@ -1,22 +1,22 @@
 """Two reports side by side, or why they cannot be: numbers compare only on one list and under equal conventions."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from h2d.errors import UserError
+from h2d.eval.evidence import Evidence, evidence_of
 from h2d.eval.intervals import PairedDifference, paired_difference
-from h2d.eval.measured import Measured, Undefined, mean_of
+from h2d.eval.measured import Measured, Undefined
 from h2d.eval.pictures import flat
 from h2d.eval.results import MethodResult, Results, read_results
-from h2d.eval.summary import PER_PICTURE_FILE, groups_of
+from h2d.eval.summary import NO_RESAMPLING, resampling
 
 _MAX_NAMED = 3
-_SAME_MEAN = 1e-6
+_SAME = 1e-6
+"""Two computations of one number differ by less, relative and absolute."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,9 @@ class Comparison:
     first: Measured
     second: Measured
     paired: PairedDifference | None
-    """First less second on the same pictures, where the number is a mean over them."""
+    """First less second on the same pictures."""
+    reason: str = ""
+    """Why there is no such difference."""
 
 
 def compare(first: Path, second: Path) -> list[Comparison]:
@@ -45,19 +47,38 @@ def compare(first: Path, second: Path) -> list[Comparison]:
         raise UserError(
             f"{first} and {second} cannot be compared: {'; '.join(differing[:_MAX_NAMED])}{more}: measure both alike"
         )
-    tables = _per_picture(first), _per_picture(second)
-    return [
-        Comparison(
+    return [row for pair in pairs for row in _rows((first, second), results, pair)]
+
+
+def _rows(
+    reports: tuple[Path, Path], results: tuple[Results, Results], pair: tuple[MethodResult, MethodResult]
+) -> Iterator[Comparison]:
+    """Of one method, measure by measure."""
+    one, other = pair
+    evidence, lacking = [], ""
+    try:
+        evidence = [
+            evidence_of(report if report.is_dir() else report.parent, result, method.name)
+            for report, result, method in zip(reports, results, pair, strict=True)
+        ]
+    except Undefined as why:
+        lacking = str(why)
+    for short in (short for short in one.measures if short in other.measures):
+        paired, reason = None, lacking
+        numbers = one.measures[short], other.measures[short]
+        if evidence:
+            try:
+                paired = _paired(evidence, numbers, short)
+            except Undefined as why:
+                reason = str(why)
+        yield Comparison(
             method=one.title if one.name == other.name else f"{one.title} / {other.title}",
             short=short,
-            first=one.measures[short],
-            second=other.measures[short],
-            paired=_paired(tables, (one, other), short, results[0]),
+            first=numbers[0],
+            second=numbers[1],
+            paired=paired,
+            reason=reason,
         )
-        for one, other in pairs
-        for short in one.measures
-        if short in other.measures
-    ]
 
 
 def _check_lists(results: tuple[Results, Results], first: Path, second: Path) -> None:
@@ -98,39 +119,19 @@ def _differing(one: MethodResult, other: MethodResult) -> list[str]:
     return sorted(unique.values())
 
 
-def _per_picture(run: Path) -> pd.DataFrame | None:
-    folder = run if run.is_dir() else run.parent
-    file = folder / PER_PICTURE_FILE
-    return pd.read_parquet(file) if file.is_file() else None
-
-
-def _paired(
-    tables: Sequence[pd.DataFrame | None], methods: tuple[MethodResult, MethodResult], short: str, results: Results
-) -> PairedDifference | None:
-    """Of a number that is the plain mean of the pictures' own; None for others, as AP and FID."""
-    resamples = int(results.intervals["resamples"])
-    values = []
-    for table, method in zip(tables, methods, strict=True):
-        if table is None or short not in table or resamples < 2:
-            return None
-        rows = table[table["method"] == method.name].sort_values("number")
-        statistic = mean_of(rows[short].to_numpy(np.float64))
-        whole = method.measures[short].value
-        try:
-            if whole is None or abs(statistic.on() - whole) > _SAME_MEAN:
-                return None
-        except Undefined:
-            return None
-        values.append((statistic, rows))
-    rows = values[0][1]
-    persons = rows["subject"].fillna(rows["id"]).tolist()
-    try:
-        return paired_difference(
-            values[0][0], values[1][0], rng=np.random.default_rng(int(results.intervals["seed"])),
-            resamples=resamples, level=float(results.intervals["level"]), groups=groups_of(persons),
-        )  # fmt: skip
-    except Undefined:
-        return None
+def _paired(evidence: Sequence[Evidence], numbers: tuple[Measured, Measured], short: str) -> PairedDifference:
+    """Both resampled alike, by the first report's options; raises `Undefined`."""
+    for one, number in zip(evidence, numbers, strict=True):
+        if short not in one.statistics:
+            raise Undefined(f"{one.run} was measured by another h2d: h2d evaluate report {one.run}")
+        again = one.statistics[short].on()
+        if number.value is None or not math.isclose(again, number.value, rel_tol=_SAME, abs_tol=_SAME):
+            raise Undefined(f"{one.run} holds other pictures than its report is of: h2d evaluate report {one.run}")
+    choices = evidence[0].choices
+    if not choices.resamples:
+        raise Undefined(NO_RESAMPLING)
+    first, second = (one.statistics[short] for one in evidence)
+    return paired_difference(first, second, groups=evidence[0].groups, **resampling(first, choices))
 
 
 def as_plain_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
@@ -142,7 +143,7 @@ def as_plain_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
             "low": None if one.paired is None else one.paired.interval.low,
             "high": None if one.paired is None else one.paired.interval.high,
             "p_value": None if one.paired is None else one.paired.p_value,
-            "reason": one.first.reason or one.second.reason,
+            "reason": one.reason or None,
         }
         for one in comparisons
     ]  # fmt: skip

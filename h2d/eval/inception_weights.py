@@ -7,7 +7,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from h2d.errors import UserError
-from h2d.models.download import sha256_of
+from h2d.hashes import sha256_of
 from h2d.models.weights import weights_named
 
 _AGAIN = "get it again: h2d models fetch inception-v3-fid"

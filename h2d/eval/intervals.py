@@ -151,6 +151,8 @@ def _resampled(
 def _interval(
     values: list[float], reason: str, centre: float, resamples: int, level: float, method: Method
 ) -> Interval:
+    if not values:
+        raise Undefined(reason)
     if len(values) < MIN_SHARE_DEFINED * resamples:
         raise Undefined(f"only {len(values)} of {resamples} resamples have a number: {reason}")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])

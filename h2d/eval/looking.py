@@ -1,16 +1,16 @@
 """Which looks a run takes, and their answers for one folder of pictures."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
-from h2d.annotate.keypoints import DETECTORS
-from h2d.annotate.people import PEOPLE_SEGMENTERS
+from h2d.annotate import keypoints, people
 from h2d.config import validate_config
 from h2d.errors import UserError
-from h2d.eval.looks.base import Look, look_at
+from h2d.eval.looks.base import Look, fingerprint_of, look_at
 from h2d.eval.looks.features import FeaturesLook
 from h2d.eval.looks.foreground import ForegroundLook
 from h2d.eval.looks.pose import PoseLook
@@ -19,6 +19,7 @@ from h2d.eval.options import LookConfig
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import PictureFolder
 from h2d.eval.placing import Watch
+from h2d.machine import device_named
 from h2d.models import weights
 from h2d.registry import resolve
 
@@ -26,6 +27,8 @@ INCEPTION: Final = "inception-v3-fid"
 SAM: Final = "sam-vit-h"
 CLIP: Final = "clip-vit-base-patch16"
 NONE: Final = "none"
+_GIVEN_BY: Final = {"points": PoseLook.name, "mask": ForegroundLook.name}
+"""Which look gives a column that others need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +48,23 @@ class Looks:
         prompts = self.prompts if real else None
         return tuple(look for look in (self.pose, self.foreground, *self.features, self.clip, prompts) if look)
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Of each look by its name: where its answers lie."""
+        found: dict[str, str] = {}
+        for look in self.of(real=True):
+            found[look.name] = fingerprint_of(look, [found[_GIVEN_BY[column]] for column in look.needs])
+        return found
+
 
 def choose_looks(choices: LookConfig) -> Looks:
     """Decide every `auto` and find the weights; raises `UserError` where what was asked for is not there."""
-    from h2d.eval.methods import device_of
-
-    device = device_of(choices.device)
+    device = device_named(choices.device)
     missing: dict[str, str] = {}
     options = choices.detector_options or {}
-    detector = validate_config(resolve(DETECTORS, choices.detector, kind="detector"), options, where="detector_options")
+    detector = validate_config(
+        resolve(keypoints.DETECTORS, choices.detector, kind="detector"), options, where="detector_options"
+    )
     segmenter = _segmenter(choices, device)
     features, note = _features(choices, device, foreground=segmenter is not None)
     if segmenter is None:
@@ -68,7 +79,7 @@ def choose_looks(choices: LookConfig) -> Looks:
             else f"CLIP's weights are not on this machine: get them: h2d models fetch {CLIP}"
         )
     return Looks(
-        pose=PoseLook(detector, enlarged_px=choices.enlarged_px),
+        pose=PoseLook(detector, enlarged_px=choices.enlarged_px, in_child=choices.detector in keypoints.NATIVE),
         foreground=segmenter,
         features=features,
         clip=None if clip is None else PictureLook(clip, device=device),
@@ -94,10 +105,9 @@ def take_looks(
     """
     tables: dict[str, pa.Table] = {}
     for look in looks.of(real=real):
-        given = {"points": tables.get(looks.pose.name), "mask": tables.get(ForegroundLook.name)}
         table = look_at(
-            look, pictures, folder, watch, about=about,
-            given={name: value for name, value in given.items() if value is not None},
+            look, pictures, folder, watch, about=about, fingerprint=looks.fingerprints[look.name],
+            given={column: tables[_GIVEN_BY[column]] for column in look.needs},
             workers=1 if look.needs_gpu else workers, address=None if look.needs_gpu else address,
         )  # fmt: skip
         if table is None:
@@ -116,8 +126,9 @@ def _segmenter(choices: LookConfig, device: str) -> ForegroundLook | None:
     if name == "sam":
         known = weights.weights_named(SAM).files[0].sha256
         options = {"checkpoint": weights.locate(SAM), "checkpoint_sha256": known, "device": device}
-    segmenter = validate_config(resolve(PEOPLE_SEGMENTERS, name, kind="segmenter"), options, where="segmenter")
-    return ForegroundLook(segmenter, needs_gpu=name == "sam" and device.startswith("cuda"))
+    segmenter = validate_config(resolve(people.PEOPLE_SEGMENTERS, name, kind="segmenter"), options, where="segmenter")
+    on_gpu = name == "sam" and device.startswith("cuda")
+    return ForegroundLook(segmenter, needs_gpu=on_gpu, in_child=name in people.NATIVE)
 
 
 def _features(choices: LookConfig, device: str, *, foreground: bool) -> tuple[tuple[FeaturesLook, ...], str | None]:
@@ -144,4 +155,4 @@ def _clip_folder(name: str) -> Path | None:
         return None
     if name == "auto":
         return weights.find(CLIP)
-    return weights.locate(name) if name in weights.WEIGHTS else Path(name)
+    return weights.named_or_path(name)

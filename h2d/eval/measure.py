@@ -15,8 +15,7 @@ from h2d.errors import UserError
 from h2d.eval.extras import hand_measures
 from h2d.eval.image_quality import quality_measures
 from h2d.eval.looking import Looks, choose_looks, take_looks
-from h2d.eval.looks.base import fingerprint
-from h2d.eval.looks.features import FeaturesLook
+from h2d.eval.looks.features import FeaturesLook, features_in
 from h2d.eval.looks.text import PictureLook, PromptLook, embeddings_of, prompts_of
 from h2d.eval.measured import Measures
 from h2d.eval.options import MeasureConfig
@@ -64,9 +63,9 @@ def measure_run(
         subjects.append(Subject(folder=folder, made=made, tables=tables))
     reference = subjects[0]
     for subject in subjects:
-        subject.found = _found(subject.tables["pose"], pictures)
+        subject.found = found_poses(subject.tables["pose"], pictures)
         subject.measures = _measures(subject, reference, pictures, looks, choices)
-    results = summarise(subjects, pictures, looks.missing, choices, watch)
+    results = summarise(subjects, pictures, looks, choices, watch)
     if results is None:
         return None
     write_parquet(out / PER_PICTURE_FILE, per_picture_table(subjects, pictures))
@@ -79,7 +78,8 @@ def found_points(table: pa.Table) -> np.ndarray:
     return points_array(table["points"])
 
 
-def _found(table: pa.Table, pictures: PictureList) -> PoseSet:
+def found_poses(table: pa.Table, pictures: PictureList) -> PoseSet:
+    """Whom the look at poses found; the most prominent person of a picture, or nobody."""
     return PoseSet.of(
         [
             Pose(people=points[None], width=pictures.size, height=pictures.size) if present(points).any() else None
@@ -94,7 +94,7 @@ def _measures(subject: Subject, real: Subject, pictures: PictureList, looks: Loo
     by = {
         "asked_for_by": pictures.facts.get("pose_of"),
         "found_by": _detector_name(looks.pose.identity()),
-        "found_fingerprint": fingerprint(looks.pose),
+        "found_fingerprint": looks.fingerprints[looks.pose.name],
         "picture_px": pictures.size,
         "enlarged_px": looks.pose.identity()["enlarged_px"],
     }
@@ -124,10 +124,12 @@ def _quality(
         assert looks.foreground is not None
         identity = looks.foreground.identity()
         region = f"foreground by {identity['segmenter']['name']}, fill {look.fill}"
-        by = {"segmented_fingerprint": fingerprint(looks.foreground)}
+        by = {"segmented_fingerprint": looks.fingerprints[looks.foreground.name]}
         notes = _empty_notes(subject, real)
     measures = quality_measures(
-        look.of(real.tables[look.name]), look.of(subject.tables[look.name]), replace(choices.quality, region=region)
+        features_in(real.tables[look.name], look.identity()),
+        features_in(subject.tables[look.name], look.identity()),
+        replace(choices.quality, region=region),
     )
     return {
         short: replace(

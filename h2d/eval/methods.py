@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from h2d.config import as_plain, config, validate_config
 from h2d.errors import UserError
 from h2d.eval.picture_list import Entry
+from h2d.machine import device_named
 from h2d.registry import resolve
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class TwoStage:
             "weights": {name: weights_print(folder) for name, folder in self._folders().items()},
             "base": self._options.base,
             "hand_base": self._options.hand_base,
-            "dtype": self._dtype_name(),
+            "dtype": dtype_of(self._options),
             "sample": sample,
         }
 
@@ -138,12 +139,12 @@ class TwoStage:
         """Load the pipeline onto the device."""
         import torch
 
-        from h2d.infer.loading import load_models
+        from h2d.infer.loading import load_models, made_ready
 
-        self._pipe = load_models(self._models()).to(device_of(self._options.device))
-        if self._dtype_name() != "float32":  # as it was read
-            self._pipe.to(getattr(torch, self._dtype_name()))
-        self._pipe.set_progress_bar_config(disable=True)
+        chosen = self._options
+        self._pipe = made_ready(
+            load_models(self._models()), device_named(chosen.device), getattr(torch, dtype_of(chosen))
+        )
 
     def make(self, entries: Sequence[Entry]) -> list[Made]:
         """All in one batch."""
@@ -171,7 +172,7 @@ class TwoStage:
         return replace(options, blend=self.blend, blend_options=given)
 
     def _models(self) -> "Models":
-        from h2d.infer.choosing import Models, default_models, model_folder
+        from h2d.infer.choosing import RECORDED, Models, default_models, models_of
 
         chosen = self._options
         if chosen.pipeline:
@@ -181,28 +182,16 @@ class TwoStage:
             return default_models()
         if stage_1 is None or chosen.outpaint is None:
             raise UserError("one stage alone was named: give --hand or --hand-controlnet, and --outpaint; or none")
-        return Models(
-            hand=None if chosen.hand is None else model_folder(chosen.hand),
-            hand_controlnet=chosen.hand_controlnet,
-            outpaint=chosen.outpaint,
-            base=chosen.base,
-            hand_base=chosen.hand_base,
-        )
+        return models_of({name: getattr(chosen, name) for name in RECORDED})
 
     def _folders(self) -> dict[str, Path]:
-        from h2d.models.weights import WEIGHTS, locate
+        from h2d.models.weights import named_or_path
 
         models = self._models()
         found = {"hand": models.hand, "hand_controlnet": models.hand_controlnet, "pipeline": models.pipeline_folder}
         if models.outpaint is not None:
-            name = str(models.outpaint)
-            found["outpaint"] = locate(name) if name in WEIGHTS else Path(name)
+            found["outpaint"] = named_or_path(models.outpaint)
         return {part: place for part, place in found.items() if place is not None}
-
-    def _dtype_name(self) -> str:
-        if self._options.dtype != "auto":
-            return self._options.dtype
-        return "bfloat16" if device_of(self._options.device).startswith("cuda") else "float32"
 
 
 class NaiveBlending(TwoStage):
@@ -219,13 +208,11 @@ class BoxBlending(TwoStage):
     blend: ClassVar[str] = "bbox"
 
 
-def device_of(name: str) -> str:
-    """`auto` decided."""
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def dtype_of(options: MethodOptions) -> str:
+    """The name of torch's type; `auto` decided."""
+    if options.dtype != "auto":
+        return options.dtype
+    return "bfloat16" if device_named(options.device).startswith("cuda") else "float32"
 
 
 def weights_print(folder: Path) -> str:

@@ -4,18 +4,16 @@ A shard is committed by the work itself, whole or not at all, so a run that is k
 The only place of evaluation that knows of Ray.
 """
 
-import logging
-import os
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from h2d.errors import JobError
+from h2d.ray_start import SMALL_STORE_BYTES, start_ray
 
 Shard: TypeAlias = tuple[int, ...]
 """Numbers of pictures in the list."""
 
 _WAIT_S: Final = 0.5
-_OBJECT_STORE_BYTES: Final = 256 * 2**20
 
 
 @runtime_checkable
@@ -109,7 +107,7 @@ def _here(work: Work, shards: Sequence[Shard], watch: Watch) -> bool:
 
 
 def _on_ray(work: Work, shards: Sequence[Shard], watch: Watch, workers: int, address: str | None) -> bool:
-    ray = _started_ray(workers, address)
+    ray = start_ray(address, num_cpus=workers, object_store_memory=SMALL_STORE_BYTES)
     try:
         options = {"num_cpus": 1, "num_gpus": 1 if work.needs_gpu else 0, "max_restarts": 0, "max_task_retries": 0}
         remote: Any = ray.remote(**options)(_Worker)
@@ -155,26 +153,6 @@ def _answer(ray: Any, reference: Any, shard: Shard) -> None:
             f"a worker died on pictures {shard[0]} to {shard[-1]}: {last}: what is done is kept, the same command goes"
             " on; give fewer --workers if memory was short"
         ) from None
-
-
-def _started_ray(workers: int, address: str | None) -> Any:
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    local = {"num_cpus": workers, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
-    try:
-        ray.init(
-            address=address or "local",  # without an address Ray joins whatever cluster was started on this machine
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else local),
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address}" if address else "a local Ray"
-        raise JobError(f"cannot start on {where}: {' '.join(str(error).split())[:300]}") from None
-    return ray
 
 
 def shards_of(numbers: Sequence[int], size: int) -> list[Shard]:

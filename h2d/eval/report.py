@@ -32,6 +32,7 @@ from h2d.pages import page_template
 HTML_FILE: Final = "report.html"
 MARKDOWN_FILE: Final = "report.md"
 LATEX_FILE: Final = "report.tex"
+_MAX_NAMED: Final = 5
 FEW_PICTURES: Final = 1000
 """Below it the page says that distances between sets are rough. Our choice."""
 _PART_MEASURES: Final = (
@@ -107,6 +108,11 @@ def warnings(results: Results) -> list[str]:
             f"{count} pictures: too few for distances between sets, and intervals are wide; the paper has 12,000."
         )
     said += [f"{what.capitalize()}: {why}." for what, why in results.missing.items()]
+    for method in results.methods:
+        if method.lost:
+            named = ", ".join(f"{name} ({how})" for name, how in list(method.lost.items())[:_MAX_NAMED])
+            more = f" and {len(method.lost) - _MAX_NAMED} more" if len(method.lost) > _MAX_NAMED else ""
+            said.append(f"{method.title}: read as if nobody were in them: {named}{more}.")
     return said
 
 

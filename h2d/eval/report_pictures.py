@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float32, UInt8
@@ -18,16 +17,16 @@ from h2d.eval.looks.pose import PoseLook
 from h2d.eval.picture_list import Entry, PictureList
 from h2d.eval.pictures import REAL, PictureFolder
 from h2d.eval.results import MethodResult
-from h2d.images import encode_jpeg, resize
+from h2d.images import encode_jpeg, joined, resize
 from h2d.manifests.store import points_of
 from h2d.pose.layouts import BODY_BONES, FACE, HAND_BONES, HANDS
 from h2d.pose.points import moved, present
+from h2d.pose.strokes import INK, Colour, dot, line
 
 ASKED_COLOUR: Final = (56, 189, 248)
 FOUND_COLOUR: Final = (251, 146, 60)
-_INK: Final = (15, 18, 28)
 SIDE_PX: Final = 320
-_SHIFT: Final = 4
+_GAP_PX: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +70,7 @@ def _shown(method: MethodResult, entry: Entry, out: Path) -> Shown:
     picture, _ = folder.read(entry)
     found = found_in(folder, entry, str(method.measures["dap"].conventions["found_fingerprint"]))
     real, _ = PictureFolder(path=out / REAL).read(entry)
-    drawn = beside([_plain(real), _plain(picture), draw_both(picture, entry, found)])
+    drawn = joined([_plain(real), _plain(picture), draw_both(picture, entry, found)], axis=1, gap_px=_GAP_PX)
     data = base64.b64encode(encode_jpeg(drawn, quality=82)).decode("ascii")
     return Shown(
         name=entry.id,
@@ -101,7 +100,7 @@ def draw_both(
 def draw_skeleton(
     picture: UInt8[np.ndarray, "h w 3"],
     points: Float32[np.ndarray, "133 3"],
-    colour: tuple[int, int, int],
+    colour: Colour,
     *,
     width: float,
 ) -> UInt8[np.ndarray, "h w 3"]:
@@ -112,19 +111,12 @@ def draw_skeleton(
         *((hand.start + start, hand.start + end) for hand in HANDS.values() for start, end in HAND_BONES),
     ]
     lines = [(points[start], points[end]) for start, end in bones if there[start] and there[end]]
-    for shade, thickness in ((_INK, width + 1.6), (colour, width)):
+    for shade, thickness in ((INK, width + 1.6), (colour, width)):
         for start, end in lines:
-            cv2.line(drawn, _fixed(start), _fixed(end), shade, max(1, round(thickness)), cv2.LINE_AA, _SHIFT)
+            line(drawn, start, end, shade, thickness)
     for point in points[FACE][there[FACE]]:
-        cv2.circle(drawn, _fixed(point), round(0.5 * width * 2**_SHIFT), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+        dot(drawn, point, 0.5 * width, colour)
     return drawn
-
-
-def beside(pictures: list[UInt8[np.ndarray, "h w 3"]], *, gap_px: int = 6) -> UInt8[np.ndarray, "h w2 3"]:
-    """Pictures of one height in a row, with a white gap."""
-    gap = np.full((pictures[0].shape[0], gap_px, 3), 255, np.uint8)
-    parts = [part for picture in pictures for part in (gap, picture)][1:]
-    return np.asarray(np.concatenate(parts, axis=1), np.uint8)
 
 
 def _plain(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
@@ -146,9 +138,3 @@ def _notes(found: Float32[np.ndarray, "133 3"], entry: Entry) -> tuple[str, ...]
         off = np.hypot(*(asked[hand] - found[hand])[both, :2].T).mean()
         notes.append(f"{side} hand {off:.0f} px off")
     return tuple(notes)
-
-
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    limit = 2**20
-    x, y = np.clip((point[:2].astype(np.float64) - 0.5) * 2**_SHIFT, -limit, limit)
-    return round(float(x)), round(float(y))

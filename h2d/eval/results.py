@@ -56,6 +56,8 @@ class MethodResult:
     worst: tuple[int, ...] = ()
     """Numbers of pictures, by how their hands fit the pose."""
     seconds_per_picture: float | None = None
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """Pictures at which looking died, by their id, and how: they count as if nobody were in them."""
     num_notes: Mapping[str, int] = field(default_factory=dict)
     """What making the pictures remarked, and how often."""
 
@@ -75,6 +77,8 @@ class Results:
     """Resamples, level, and by what pictures were grouped."""
     options: Mapping[str, Any]
     software: Mapping[str, str]
+    looks: Mapping[str, str] = field(default_factory=dict)
+    """The fingerprint of each look: what was seen in a folder's pictures lies in its `looks/<look>/<fingerprint>`."""
 
     def write(self, out: Path) -> Path:
         """Into a run's folder, atomically."""

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +10,11 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from h2d.config import as_plain
+from h2d.eval.feature_distance import FrechetDistance
 from h2d.eval.intervals import paired_difference, with_interval
-from h2d.eval.measured import Measure, Measures, Ratio, Undefined
+from h2d.eval.looking import Looks
+from h2d.eval.looks.base import problems_in
+from h2d.eval.measured import Measure, Measures, Ratio, Statistic, Undefined
 from h2d.eval.options import MeasureConfig
 from h2d.eval.pairing import paired_people
 from h2d.eval.parts import by_gesture, by_hand_size, hand_shares
@@ -22,12 +24,14 @@ from h2d.eval.placing import Watch
 from h2d.eval.pose_accuracy import PCK_THRESHOLDS, PoseConventions, pck
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Difference, MethodResult, Part, Results
+from h2d.machine import version_of
 from h2d.pose.layouts import LEFT_HAND, RIGHT_HAND
 
 PER_PICTURE_FILE: Final = "per_picture.parquet"
 IN_PARTS: Final = ("dap", "dap_hands", "oks_hands", "mpjpe_hands", "found_hands", "finger_count", "clipsim")
 """What is measured of each gesture and hand size: distances between sets of pictures want more of them."""
 COMPARED: Final = ("dap", "dap_hands", "mpjpe", "mpjpe_hands", "clipsim")
+NO_RESAMPLING: Final = "no resampling was asked for"
 _NUM_SHOWN: Final = 4
 """Best and worst pictures."""
 _PACKAGES: Final = ("hand-to-diffusion", "mediapipe", "torch", "torchvision", "diffusers", "transformers", "numpy")
@@ -63,12 +67,12 @@ def truth_of(pictures: PictureList, conventions: PoseConventions) -> PoseSet:
 def summarise(
     subjects: Sequence[Subject],
     pictures: PictureList,
-    missing: Mapping[str, str],
+    looks: Looks,
     choices: MeasureConfig,
     watch: Watch,
 ) -> Results | None:
-    """The results of a run; `missing` says what was not measured at all, and why. None when stopped."""
-    groups = _groups(pictures)
+    """The results of a run; None when stopped."""
+    groups = groups_of(pictures)
     methods = [subject for subject in subjects if not subject.is_real]
     reference = next((one for one in methods if one.name == "two-stage"), methods[0] if methods else None)
     results, differences = [], []
@@ -88,7 +92,7 @@ def summarise(
         picture_list={"sha256": pictures.sha256, "count": len(pictures), **pictures.facts},
         methods=tuple(results),
         differences=tuple(differences),
-        missing=missing,
+        missing=looks.missing,
         pck_thresholds=PCK_THRESHOLDS,
         intervals={
             "resamples": choices.resamples,
@@ -99,6 +103,7 @@ def summarise(
         },
         options=as_plain(choices),
         software=_software(),
+        looks=looks.fingerprints,
     )
 
 
@@ -108,12 +113,7 @@ def _method_result(
     measured = {}
     for short, measure in subject.measures.items():
         if choices.resamples and not short.startswith(("dap_50", "dap_75", "ar")):
-            distance = "frechet" in short or short.startswith("fid")
-            resamples = min(choices.resamples, choices.distance_resamples) if distance else choices.resamples
-            measured[short] = with_interval(
-                measure, rng=np.random.default_rng(choices.seed), resamples=resamples, level=choices.level,
-                method="centred" if distance else "percentile", groups=groups,
-            )  # fmt: skip
+            measured[short] = with_interval(measure, groups=groups, **resampling(measure.statistic, choices))
         else:
             measured[short] = measure.measured()
     best, worst = _best_and_worst(subject.measures)
@@ -130,9 +130,18 @@ def _method_result(
         pck=_pck_curves(subject, pictures, choices),
         best=best,
         worst=worst,
+        lost=_lost(subject, pictures),
         seconds_per_picture=float(np.mean(seconds)) if seconds else None,
         num_notes=dict(Counter(note for one in about for note in one.get("notes", ())).most_common(20)),
     )
+
+
+def _lost(subject: Subject, pictures: PictureList) -> dict[str, str]:
+    problems: dict[int, str] = {}
+    for look, table in subject.tables.items():
+        for number, how in problems_in(table).items():
+            problems.setdefault(number, f"{look}: {how}")
+    return {pictures.entries[number].id: how for number, how in sorted(problems.items())}
 
 
 def _parts(subject: Subject, parts: Mapping[str, Int64[np.ndarray, " n"]]) -> tuple[Part, ...]:
@@ -153,15 +162,26 @@ def _difference(
 ) -> Difference:
     nothing = Difference(method=first.name, than=second.name, short=short)
     if not choices.resamples:
-        return replace(nothing, reason="no resampling was asked for")
+        return replace(nothing, reason=NO_RESAMPLING)
     try:
         found = paired_difference(
             first.measures[short].statistic, second.measures[short].statistic,
-            rng=np.random.default_rng(choices.seed), resamples=choices.resamples, level=choices.level, groups=groups,
+            groups=groups, **resampling(first.measures[short].statistic, choices),
         )  # fmt: skip
     except Undefined as why:
         return replace(nothing, reason=str(why))
     return replace(nothing, difference=found.difference, interval=found.interval, p_value=found.p_value)
+
+
+def resampling(statistic: Statistic, choices: MeasureConfig) -> dict[str, Any]:
+    """How a number's pictures are drawn anew, as `paired_difference` takes it; `choices` ask for some."""
+    distance = isinstance(statistic, FrechetDistance)
+    return {
+        "rng": np.random.default_rng(choices.seed),
+        "resamples": min(choices.resamples, choices.distance_resamples) if distance else choices.resamples,
+        "level": choices.level,
+        "method": "centred" if distance else "percentile",
+    }
 
 
 def _pck_curves(subject: Subject, pictures: PictureList, choices: MeasureConfig) -> dict[str, tuple[float, ...]]:
@@ -208,22 +228,12 @@ def per_picture_table(subjects: Sequence[Subject], pictures: PictureList) -> pa.
     return pa.concat_tables(tables, promote_options="default")
 
 
-def _groups(pictures: PictureList) -> Int64[np.ndarray, " n"] | None:
-    """Pictures of a person together; None where the list knows no person, or each once."""
-    return groups_of([entry.subject or entry.id for entry in pictures.entries])
-
-
-def groups_of(persons: Sequence[str]) -> Int64[np.ndarray, " n"] | None:
-    """A number for each person; None where each is in one picture."""
+def groups_of(pictures: PictureList) -> Int64[np.ndarray, " n"] | None:
+    """A number for each person; None where the list knows no person, or each once."""
+    persons = [entry.subject or entry.id for entry in pictures.entries]
     names, numbers = np.unique(persons, return_inverse=True)
     return None if len(names) == len(persons) else numbers.astype(np.int64)
 
 
 def _software() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {package: version_of(package) or "not installed" for package in _PACKAGES}

@@ -18,8 +18,8 @@ from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
 from h2d.errors import UserError
-from h2d.eval.measured import Measure, Measures, mean_of
-from h2d.models.download import sha256_of
+from h2d.eval.measured import Measure, Measures, Ratio, mean_of
+from h2d.hashes import sha256_of
 
 MODELS: Final = ("clip-vit-base-patch16", "clip-vit-large-patch14")
 """Names of `h2d.models.weights`; the first is the paper's."""
@@ -101,24 +101,29 @@ class ClipModel:
 
 
 def alignment_measures(pictures: Float32[np.ndarray, "n d"], texts: TextEmbeddings, *, model: ClipModel) -> Measures:
-    """`clipsim`: the mean of 100 cos of each picture with its own caption; `texts` in the order of the pictures.
-
-    Raises `UserError` where there are not as many captions as pictures.
-    """
-    if len(pictures) != len(texts.rows):
-        raise UserError(f"{len(texts.rows)} captions for {len(pictures)} pictures: give one for each, in their order")
-    similarity = 100 * (pictures.astype(np.float64) * texts.rows).sum(axis=1)
+    """`clipsim` with what changes it; raises as the function of that name."""
+    statistic = clipsim(pictures, texts)
     num_cut = int((texts.num_tokens > model.max_tokens).sum())
     note = f"{num_cut} of {len(pictures)} captions are longer than {model.max_tokens} tokens and were cut"
     return {
         "clipsim": Measure(
             name="CLIPSIM",
-            statistic=mean_of(similarity),
+            statistic=statistic,
             higher_is_better=True,
             conventions={**model.identity, "max_tokens": model.max_tokens, "longer": "cut"},
             notes=(note,) if num_cut else (),
         )
     }
+
+
+def clipsim(pictures: Float32[np.ndarray, "n d"], texts: TextEmbeddings) -> Ratio:
+    """The mean of 100 cos of each picture with its own caption; `texts` in the order of the pictures.
+
+    Raises `UserError` where there are not as many captions as pictures.
+    """
+    if len(pictures) != len(texts.rows):
+        raise UserError(f"{len(texts.rows)} captions for {len(pictures)} pictures: give one for each, in their order")
+    return mean_of(100 * (pictures.astype(np.float64) * texts.rows).sum(axis=1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,15 +4,14 @@ Workers see the files that this process sees. One that dies is replaced, and its
 alone; those that it dies of again are failures.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from h2d.errors import JobError
 from h2d.infer.batch_file import BatchWorker, Failure, Line
+from h2d.ray_start import start_ray
 
 _DIED: Final = "its worker died twice: out of memory, or a crash of the driver or of a library"
 
@@ -85,16 +84,7 @@ def ray_pool(
     make: Callable[[], BatchWorker], *, num_workers: int | None, address: str | None, on_gpu: bool
 ) -> Iterator[RayPool]:
     """A pool on a local Ray or on the cluster at `address`; without a number, one worker a GPU. Raises `JobError`."""
-    import ray
-
-    local = {"include_dashboard": False, **({"num_cpus": num_workers + 1} if num_workers else {})}
-    try:
-        ray.init(
-            address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else local)
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address}" if address else "a local Ray"
-        raise JobError(f"cannot start on {where}: {' '.join(str(error).split())[:300]}") from None
+    ray = start_ray(address, **({"num_cpus": num_workers + 1} if num_workers else {}))
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0)) if on_gpu else 0
         yield RayPool(make, num_workers or gpus or 1, num_gpus=1 if gpus else 0)

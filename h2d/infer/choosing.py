@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.models.checkpoint import FACTS_FILE, MODEL, STATE_FILE, checkpoint_folders
 from h2d.models.shipped import MINIATURE, find_shipped
 
 RUN: Final = ("hand", "outpaint")
@@ -80,10 +81,17 @@ def default_models(runs: Path = Path("runs")) -> Models:
     )
 
 
+def models_of(named: Mapping[str, Any]) -> Models:
+    """What was named, by the fields of `Models`; a run or checkpoint of hands is its model. Raises `UserError`."""
+    given = {name: value for name, value in named.items() if value is not None}
+    if "hand" in given:
+        given["hand"] = model_folder(given["hand"])
+    return Models(**given)
+
+
 def newest_model(run: Path) -> Path | None:
     """The `model` folder of a run's last whole checkpoint."""
-    found = [path / "model" for path in (run / "checkpoints").glob("step-*") if (path / "state.json").is_file()]
-    return max(found, key=lambda path: path.parent.name, default=None)
+    return next((path / MODEL for path in checkpoint_folders(run) if (path / STATE_FILE).is_file()), None)
 
 
 def model_folder(given: Path | str) -> Path:
@@ -95,7 +103,7 @@ def model_folder(given: Path | str) -> Path:
 
 def our_model(given: Path) -> Path | None:
     """The folder of a stage's weights, of a run, a checkpoint or the folder itself; None where it is none of them."""
-    for folder in (given, given / "model"):
-        if (folder / "h2d.json").is_file():
+    for folder in (given, given / MODEL):
+        if (folder / FACTS_FILE).is_file():
             return folder
     return newest_model(given)

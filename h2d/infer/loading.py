@@ -9,6 +9,7 @@ from h2d.errors import UserError
 from h2d.infer.choosing import Models, model_folder, our_model
 from h2d.infer.schedulers import make_scheduler
 from h2d.models.checkpoint import read_facts
+from h2d.models.weights import WEIGHTS, named_or_path
 
 if TYPE_CHECKING:
     from h2d.infer.two_stage import TwoStagePipeline
@@ -35,6 +36,17 @@ def load_models(models: Models, **options: Any) -> "TwoStagePipeline":
         "hand_base": models.hand_base,
     }
     return load_checkpoints(**{**named, **options})
+
+
+def made_ready(pipe: Any, device: Any, dtype: Any) -> Any:
+    """A pipeline where and in what it will work, without the library's own bars; float32 stays as it was read."""
+    import torch
+
+    pipe = pipe.to(device)
+    if dtype != torch.float32:
+        pipe.to(dtype)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
@@ -102,7 +114,7 @@ def weight_folders(models: Models) -> dict[str, Path]:
         place = _base(folder, _facts(folder, "hand"), models.hand_base, flag="--hand-base")
         found |= {"hand_unet": folder / "unet", "mask_head": folder / "mask_head"}
     elif models.hand_controlnet is not None:
-        place = _place(models.hand_base or PUBLIC_HAND_BASE)
+        place = named_or_path(models.hand_base or PUBLIC_HAND_BASE)
         found |= {"hand_unet": _part(place, "unet"), "hand_controlnet": models.hand_controlnet}
     else:
         return found
@@ -128,12 +140,11 @@ class _Body:
 
 def _body(outpaint: Path | str, base: Path | str | None) -> _Body:
     from h2d.models.base import load_scheduler
-    from h2d.models.weights import WEIGHTS, locate
 
-    folder = locate(str(outpaint)) if str(outpaint) in WEIGHTS else Path(outpaint)
+    folder = named_or_path(outpaint)
     # A run's own folder holds a `config.json` too.
     if our_model(folder) is None and (folder / "config.json").is_file():
-        place = _place(base or PUBLIC_BASE)
+        place = named_or_path(base or PUBLIC_BASE)
         scheduler = make_scheduler("ddim", load_scheduler(place))
         return _Body(controlnet=folder, base=place, scheduler=scheduler, size_px=PUBLIC_SIZE_PX, options={})
     folder = model_folder(folder)
@@ -177,7 +188,7 @@ def _hand_parts(
         }
     else:
         assert hand_controlnet is not None
-        place = _place(hand_base or PUBLIC_HAND_BASE)
+        place = named_or_path(hand_base or PUBLIC_HAND_BASE)
         _refuse_pickles(hand_controlnet)
         parts = {
             "hand_unet": load_unet(place),
@@ -204,24 +215,15 @@ def _options(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _base(folder: Path, facts: Mapping[str, Any], given: Path | str | None, *, flag: str) -> Path:
     """What a stage stands on: what is given, else where training found it, else what training was told."""
-    from h2d.models.weights import WEIGHTS
-
     if given is not None:
-        return _place(given)
+        return named_or_path(given)
     stated = Path(facts["base"])
     name = str(_options(facts).get("base", ""))
     if stated.exists():
         return stated
     if name in WEIGHTS:
-        return _place(name)
+        return named_or_path(name)
     raise UserError(f"{folder}: its base {stated} is not on this machine: name it by {flag}")
-
-
-def _place(given: Path | str) -> Path:
-    """Where weights of a name lie, or the path itself."""
-    from h2d.models.weights import WEIGHTS, locate
-
-    return locate(str(given)) if str(given) in WEIGHTS else Path(given)
 
 
 def _refuse_pickles(folder: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from h2d.config import as_plain
 from h2d.errors import UserError
+from h2d.hashes import sha256_of
 from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
 from h2d.infer.loading import PUBLIC_SIZE_PX, load_models, weight_folders
@@ -20,7 +21,6 @@ from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, request_of
 from h2d.infer.two_stage import TwoStagePipeline
-from h2d.models.download import sha256_of
 
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
 OnStep: TypeAlias = Callable[[str, int, int], None]
@@ -30,7 +30,7 @@ TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bflo
 _SMALL: Final = 5_000_000
 """Parameters below which a U-Net's layers are too small to share: waiting for the other thread costs more."""
 
-PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
+_PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,15 +134,10 @@ class Session:
             options=options,
             callback_on_step_end=tell,
         )
-        alike = len({(item.prompt, item.pose.pose_hash()) for item in items}) == 1
         return [
             Made(
                 image=image,
-                record={
-                    **self._record(item, options),
-                    "batch_seeds": [each.seed for each in items] if alike else [item.seed],
-                    "batch_size": len(items),
-                },
+                record=self._record(item, options) | batch_record(item, items),
                 output=output,
                 index=index,
                 notes=tuple(output.notes[index]),
@@ -168,8 +163,7 @@ class Session:
             "models": self._models.as_record(),
             "hand_photo_sha256": sha256_of(options.hand_photo) if options.hand_photo else None,
             "weights": self._fingerprints,
-            "machine": {"device": self.device.type, "precision": self.precision, "threads": torch.get_num_threads()},
-            "versions": {name: version(name) for name in PACKAGES},
+            **surroundings(self.device, self.precision),
         }
 
     def has_weights_of(self, record: Mapping[str, Any]) -> bool:
@@ -188,17 +182,36 @@ class Session:
         """What of machine, versions and batch is not as it was then, so that bits may differ."""
         request = request_of(record, "the picture")
         now = self._record(request.items()[0], request.options)
-        found = [
-            f"{part} was {record[group].get(part)} then and is {now[group][part]} now: bits may differ"
-            for group in ("machine", "versions")
-            for part in now[group]
-            if record[group].get(part) != now[group][part]
-        ]
+        found = other_surroundings(record, now)
         if record["hand_photo_sha256"] != now["hand_photo_sha256"]:
             found.append(f"{request.options.hand_photo} is another photograph now: the hands differ")
         if record["batch_size"] != len(request.seeds):
             found.append(f"made in a batch of {record['batch_size']} other pictures then: bits may differ")
         return found
+
+
+def batch_record(item: Item, items: Sequence[Item]) -> dict[str, Any]:
+    """What a picture's record says of those that were made with it."""
+    alike = len({(each.prompt, each.pose.pose_hash()) for each in items}) == 1
+    return {"batch_seeds": [each.seed for each in items] if alike else [item.seed], "batch_size": len(items)}
+
+
+def surroundings(device: torch.device, precision: str) -> dict[str, dict[str, Any]]:
+    """What a picture's record says of the machine and of versions: other ones may give other bits."""
+    return {
+        "machine": {"device": device.type, "precision": precision, "threads": torch.get_num_threads()},
+        "versions": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def other_surroundings(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of them was not then as it is now, a line each."""
+    return [
+        f"{part} was {record[group].get(part)} then and is {now[group][part]} now: bits may differ"
+        for group in ("machine", "versions")
+        for part in now[group]
+        if record[group].get(part) != now[group][part]
+    ]
 
 
 def device_of(name: str) -> torch.device:

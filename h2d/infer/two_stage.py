@@ -27,7 +27,7 @@ from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint, prepare
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
-from h2d.infer.text import cut_note, encode_prompts
+from h2d.infer.text import cut_notes, encode_prompts
 from h2d.infer.zoom import zoom_hands
 from h2d.models.conditioning import SIGMA_PX
 from h2d.models.mask_head import LATENT_SCALE
@@ -137,7 +137,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         chosen = replace(options or SampleOptions(), **overrides)
         jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
         self._interrupt, self._callback = False, callback_on_step_end
-        notes = [[note for note in [cut_note(self.tokenizer, job.prompt)] if note] for job in jobs]
+        notes = [cut_notes(self.tokenizer, job.prompt) for job in jobs]
         if chosen.add_arms:
             jobs = [armed(job, said) for job, said in zip(jobs, notes, strict=True)]
         hands = self._make_hands(jobs, chosen, notes)

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from h2d.images import decode_rgb, resize
+from h2d.images import decode_rgb, joined, resize
 from h2d.manifests.masks import mask_steps
 from h2d.manifests.rle import decode_rle
 from h2d.manifests.store import points_of
 from h2d.pose.layouts import BODY_BONES, FACE, FINGERS, HAND_BONES, SIDES, WRIST, Side
 from h2d.pose.points import extent_xywh, moved, present
+from h2d.pose.strokes import INK, Colour, dot, line
 
-Colour: TypeAlias = tuple[int, int, int]
 Window: TypeAlias = tuple[int, int, int, int]
 """Left, top, width, height in whole pixels, inside the picture."""
 
@@ -31,15 +31,12 @@ FINGER_COLOURS: Final[dict[str, Colour]] = {
     "little": (217, 112, 246),
 }
 _BODY_COLOUR: Final = (235, 238, 245)
-_INK: Final = (15, 18, 28)
 _TINT: Final = 0.38
 _SHADE: Final = 0.6
 """How dark the edge under a bone is."""
 _SHEET_SIDE: Final = 1200
 _SHEET_CROP_SIDE: Final = 768
-_GAP: Final = 12
-_SHIFT: Final = 4
-"""OpenCV takes points as integers with so many binary places after the point."""
+_GAP_PX: Final = 12
 
 
 def draw_picture(
@@ -76,10 +73,14 @@ def draw_sheet(row: Mapping[str, Any], crops: Sequence[Mapping[str, Any]]) -> UI
     if not crops:
         return picture
     num_slots = max(2, len(crops))
-    side = (picture.shape[0] - _GAP * (num_slots - 1)) // num_slots
-    column = _stacked([resize(draw_crop(crop, long_side=_SHEET_CROP_SIDE), (side, side)) for crop in crops], axis=0)
+    side = (picture.shape[0] - _GAP_PX * (num_slots - 1)) // num_slots
+    column = joined(
+        [resize(draw_crop(crop, long_side=_SHEET_CROP_SIDE), (side, side)) for crop in crops], axis=0, gap_px=_GAP_PX
+    )
     height = max(picture.shape[0], column.shape[0])
-    return _stacked([_padded(picture, height, picture.shape[1]), _padded(column, height, column.shape[1])], axis=1)
+    return joined(
+        [_padded(picture, height, picture.shape[1]), _padded(column, height, column.shape[1])], axis=1, gap_px=_GAP_PX
+    )
 
 
 def draw_steps(crops: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]:
@@ -89,7 +90,7 @@ def draw_steps(crops: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]
         for crop in crops
         if crop["mask"] is not None
     ]
-    return _stacked(steps, axis=0)
+    return joined(steps, axis=0, gap_px=_GAP_PX)
 
 
 def tint_mask(
@@ -101,7 +102,7 @@ def tint_mask(
     tinted[mask] = np.rint(mixed).astype(np.uint8)
     edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     width = _line_width(picture)
-    cv2.drawContours(tinted, edges, -1, _INK, max(2, round(width * 1.2)), cv2.LINE_AA)
+    cv2.drawContours(tinted, edges, -1, INK, max(2, round(width * 1.2)), cv2.LINE_AA)
     cv2.drawContours(tinted, edges, -1, colour, max(1, round(width * 0.6)), cv2.LINE_AA)
     return tinted
 
@@ -111,11 +112,11 @@ def draw_body(picture: UInt8[np.ndarray, "h w 3"], body: Float32[np.ndarray, "13
     drawn, width = picture.copy(), _line_width(picture)
     there = present(body)
     bones = [bone for bone in BODY_BONES if there[bone[0]] and there[bone[1]]]
-    for colour, thickness in ((_INK, width), (_BODY_COLOUR, width * 0.4)):
+    for colour, thickness in ((INK, width), (_BODY_COLOUR, width * 0.4)):
         for start, end in bones:
-            _line(drawn, body[start], body[end], colour, thickness)
+            line(drawn, body[start], body[end], colour, thickness)
     for point in body[FACE][there[FACE]]:
-        _dot(drawn, point, width * 0.3, _BODY_COLOUR)
+        dot(drawn, point, width * 0.3, _BODY_COLOUR)
     return drawn
 
 
@@ -139,26 +140,18 @@ def draw_hand(
     ]
     shaded = picture.copy()
     for start, end, _ in bones:
-        _line(shaded, points[start], points[end], _INK, width + max(1.6, width))
+        line(shaded, points[start], points[end], INK, width + max(1.6, width))
     for joint, _ in joints:
-        _dot(shaded, points[joint], width * 0.85 + max(0.8, width * 0.5), _INK)
+        dot(shaded, points[joint], width * 0.85 + max(0.8, width * 0.5), INK)
     drawn = np.asarray(cv2.addWeighted(shaded, _SHADE, picture, 1 - _SHADE, 0), np.uint8)
     for start, end, colour in bones:
-        _line(drawn, points[start], points[end], colour, width)
+        line(drawn, points[start], points[end], colour, width)
     for joint, colour in joints:
-        _dot(drawn, points[joint], width * 0.85, colour)
+        dot(drawn, points[joint], width * 0.85, colour)
     height, right = picture.shape[:2]
     if there[WRIST] and 0 <= points[WRIST, 0] <= right and 0 <= points[WRIST, 1] <= height:
         _badge(drawn, points, side, width)
     return drawn
-
-
-def _stacked(pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], axis: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Pictures of the same width (axis 0) or height (axis 1), with a white gap between them."""
-    gap_hw = (_GAP, pictures[0].shape[1]) if axis == 0 else (pictures[0].shape[0], _GAP)
-    gap = np.full((*gap_hw, 3), 255, np.uint8)
-    parts = [part for picture in pictures for part in (gap, picture)][1:]
-    return np.asarray(np.concatenate(parts, axis=axis), np.uint8)
 
 
 def _padded(picture: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -176,14 +169,14 @@ def _badge(picture: UInt8[np.ndarray, "h w 3"], points: Float32[np.ndarray, "21 
     centre = wrist + away / max(1e-6, float(np.hypot(*away))) * radius * 1.25
     height, right = picture.shape[:2]
     centre = np.clip(centre, radius + 1, np.maximum(radius + 1, [right - radius - 1, height - radius - 1]))
-    _dot(picture, centre, radius + max(1.0, width * 0.5), _INK)
-    _dot(picture, centre, radius, SIDE_COLOURS[side])
+    dot(picture, centre, radius + max(1.0, width * 0.5), INK)
+    dot(picture, centre, radius, SIDE_COLOURS[side])
     letter, font = side[0].upper(), cv2.FONT_HERSHEY_DUPLEX
     font_scale = radius * 1.15 / 22
     thickness = max(1, round(radius / 7))
     (text_width, text_height), _ = cv2.getTextSize(letter, font, font_scale, thickness)
     corner = (round(centre[0] - text_width / 2), round(centre[1] + text_height / 2))
-    cv2.putText(picture, letter, corner, font, font_scale, _INK, thickness, cv2.LINE_AA)
+    cv2.putText(picture, letter, corner, font, font_scale, INK, thickness, cv2.LINE_AA)
 
 
 def _resized(picture: UInt8[np.ndarray, "h w 3"], long_side: int | None) -> tuple[UInt8[np.ndarray, "h2 w2 3"], float]:
@@ -206,24 +199,3 @@ def _fitted(mask: Bool[np.ndarray, "h w"], size_hw: Sequence[int]) -> Bool[np.nd
 def _line_width(picture: UInt8[np.ndarray, "h w 3"]) -> float:
     """Pixels: about a 250th of the long side."""
     return max(1.0, max(picture.shape[:2]) / 250)
-
-
-def _line(
-    picture: UInt8[np.ndarray, "h w 3"],
-    start: Float32[np.ndarray, " 3"],
-    end: Float32[np.ndarray, " 3"],
-    colour: Colour,
-    width: float,
-) -> None:
-    cv2.line(picture, _fixed(start), _fixed(end), colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
-
-
-def _dot(picture: UInt8[np.ndarray, "h w 3"], centre: np.ndarray, radius: float, colour: Colour) -> None:
-    cv2.circle(picture, _fixed(centre), max(1, round(radius * 2**_SHIFT)), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
-
-
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    """OpenCV's fixed-point coordinates, where the centre of the first pixel is 0, not 0.5."""
-    limit = 2**20
-    x, y = np.clip((point[:2].astype(np.float64) - 0.5) * 2**_SHIFT, -limit, limit)
-    return round(float(x)), round(float(y))

@@ -1,4 +1,7 @@
-"""What a trained stage is known by: `h2d.json` beside its folders, and the same facts in the weights' own headers."""
+"""What a trained stage is known by: `h2d.json` beside its folders, and the same facts in the weights' own headers.
+
+A run of training holds checkpoints, `<run>/checkpoints/step-0001000/`, and each of them the stage, in its `model/`.
+"""
 
 import json
 import subprocess
@@ -9,6 +12,17 @@ from typing import Any, Final
 from h2d.errors import UserError
 
 FACTS_FILE: Final = "h2d.json"
+CHECKPOINTS: Final = "checkpoints"
+"""Folder of a run."""
+STATE_FILE: Final = "state.json"
+"""Of a checkpoint."""
+MODEL: Final = "model"
+"""Folder of a checkpoint."""
+
+
+def checkpoint_folders(run: Path) -> list[Path]:
+    """A run's checkpoints, whole or damaged later, the newest first."""
+    return sorted((run / CHECKPOINTS).glob("step-*"), reverse=True)
 
 
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:

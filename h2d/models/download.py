@@ -1,6 +1,5 @@
 """One large file from an address: streamed, resumed where it stopped, checked, and only then given its name."""
 
-import hashlib
 import logging
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from h2d.errors import JobError
+from h2d.hashes import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,15 +66,6 @@ def download(
         logger.warning("%s: %s at %d of %d bytes; trying again", url, problem, gained, size_bytes)
         time.sleep(retry_wait_s * 2**failed)
     _check_and_name(url, partial, target, sha256)
-
-
-def sha256_of(path: Path) -> str:
-    """The file's checksum, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _append(

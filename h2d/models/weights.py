@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from h2d.errors import JobError, UserError
+from h2d.hashes import sha256_of
 from h2d.models.baseline_weights import BASELINE_WEIGHTS
-from h2d.models.download import download, sha256_of
+from h2d.models.download import download
+from h2d.models.shipped import find_shipped
 from h2d.models.weight_files import PIPELINE_CONFIGS, PIPELINE_EXTRAS, WeightFile, Weights
 
 logger = logging.getLogger(__name__)
@@ -235,6 +237,13 @@ def locate(name: str, *, path: Path | None = None, folder: Path | None = None) -
     problem = next(problem for file in weights.files if (problem := _problem(half, file)))
     looked = ", ".join(str(place) for place in places)
     raise UserError(f"{name}: {problem}; looked in {looked}; get it: {weights.how(name)}")
+
+
+def named_or_path(given: Path | str, *, folder: Path | None = None) -> Path:
+    """Where the weights of a name lie, as `locate` says, or in the package, or a path as it was given."""
+    if shipped := find_shipped(str(given)):
+        return shipped
+    return locate(str(given), folder=folder) if str(given) in WEIGHTS else Path(given)
 
 
 def fetch(name: str, *, folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:

@@ -2,45 +2,21 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import pyarrow as pa
 
 from h2d.errors import JobError, UserError
 from h2d.images import DecodeError
 from h2d.pipelines.stages.base import Row, Stage
+from h2d.supervision.job import NUM_ATTEMPTS, Failure, OnBegin
 
 logger = logging.getLogger(__name__)
 
-OnBegin: TypeAlias = Callable[[Sequence[int]], None]
-"""Told of the pictures, by their place in the shard, just before the annotator gets them."""
-
 MESSAGE_LENGTH: Final = 200
-NUM_ATTEMPTS: Final = 2
 _FATAL: Final = (UserError, JobError, pa.ArrowInvalid)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """Why a picture has no result."""
-
-    status: str
-    """error, crash or timeout."""
-    reason: str
-    message: str
-    attempts: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Care:
-    """What is known of a shard on which workers died or hung; pictures by their place in it."""
-
-    alone: frozenset[int] = frozenset()
-    """Not to be worked on in company, so that the next death has one suspect."""
-    given_up: Mapping[int, Failure] = field(default_factory=dict)
-    """Not to be worked on at all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

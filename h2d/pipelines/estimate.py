@@ -10,9 +10,9 @@ from typing import Final
 from h2d.errors import UserError
 from h2d.machine import num_cores
 from h2d.pipelines.choices import PrepareConfig, build_stages
-from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import SelectionConfig
 from h2d.pipelines.prepare import prepare
+from h2d.supervision.job import Tally
 
 NUM_MEASURED: Final = 24
 _GB: Final = 1e9

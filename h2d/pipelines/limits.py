@@ -4,7 +4,7 @@ from typing import Final
 
 from h2d.errors import JobError
 from h2d.pipelines.executors.base import Watch
-from h2d.pipelines.parts import Tally
+from h2d.supervision.job import Tally
 
 MIN_PICTURES: Final = 1000
 """Fewer than this say nothing about a rate."""

@@ -22,12 +22,11 @@ from h2d.errors import JobError
 from h2d.manifests.files import TEMPORARY, write_bytes, write_json, write_parquet
 from h2d.manifests.io import Address, Location, open_parquet, remove_tree
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
-from h2d.pipelines.attempts import Care, OnBegin
 from h2d.pipelines.joining import hand_columns, image_columns
-from h2d.pipelines.parts import Tally, part_folder
+from h2d.pipelines.parts import part_folder
 from h2d.pipelines.plan import Plan, Shard, read_index_table
-from h2d.pipelines.worker import OnPictures
 from h2d.pose.layouts import SIDES
+from h2d.supervision.job import Care, OnBegin, OnPictures, Tally
 
 MERGE_VERSION: Final = 2
 

@@ -5,19 +5,19 @@ A part lies at `work/<stage>/<fingerprint>/part-NNNNN.parquet`. The fingerprint 
 options and models and the fingerprints it reads from, so a changed option re-runs what it touches and nothing more.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
+from h2d.hashes import short_hash
 from h2d.manifests.files import TEMPORARY, write_parquet
 from h2d.manifests.io import Location, open_parquet
 from h2d.pipelines.plan import Shard
+from h2d.supervision.job import Tally
 
 STATUS_COLUMNS: Final = [
     pa.field("id", pa.string(), nullable=False),
@@ -32,21 +32,9 @@ STATUS_COLUMNS: Final = [
 _FACTS: Final = b"h2d_part"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tally:
-    """What came of a shard or of a stage: pictures by status, and failures by reason."""
-
-    statuses: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(statuses=self.statuses + other.statuses, reasons=self.reasons + other.reasons)
-
-
 def fingerprint(stage: str, version: int, identity: Mapping[str, Any], inputs: Sequence[str]) -> str:
     """Sixteen hexadecimal digits that change when anything that shapes the stage's output changes."""
-    text = json.dumps([stage, version, identity, list(inputs)], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_hash([stage, version, identity, list(inputs)])
 
 
 def part_folder(work: Location, stage: str, stage_fingerprint: str) -> Location:

@@ -61,6 +61,11 @@ class Shard:
     """Over its records; stands in every part made of it, so that a part of other pictures is not taken for its own."""
 
     @property
+    def title(self) -> str:
+        """For messages."""
+        return f"shard {self.number} (split {self.split})"
+
+    @property
     def file_name(self) -> str:
         """The shard's part in every stage's folder."""
         return f"part-{self.number:05d}.parquet"

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import JobError, UserError
-from h2d.machine import num_cores
+from h2d.machine import num_cores, version_of
 from h2d.manifests.card import write_card
 from h2d.manifests.files import write_json
 from h2d.manifests.io import Location, remove_tree
@@ -25,13 +24,14 @@ from h2d.pipelines.executors.base import Executor, Watch
 from h2d.pipelines.limits import ErrorLimit
 from h2d.pipelines.lock import locked
 from h2d.pipelines.merge import MERGE_VERSION, MergeJob, is_published, publish
-from h2d.pipelines.parts import Tally, fingerprint, remove_leftovers
+from h2d.pipelines.parts import fingerprint, remove_leftovers
 from h2d.pipelines.plan import Listing, Plan, Shard, list_source, open_plan
 from h2d.pipelines.progress_file import RecordedWatch
 from h2d.pipelines.retry import set_failures_aside
 from h2d.pipelines.stages.base import Stage
 from h2d.pipelines.worker import Job, StageJob
 from h2d.registry import resolve
+from h2d.supervision.job import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -274,10 +274,4 @@ def _clear(out: Location) -> None:
 
 
 def _software() -> dict[str, Any]:
-    versions = {}
-    for name in _SOFTWARE:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return {name: version for name in _SOFTWARE if (version := version_of(name))}

@@ -10,7 +10,7 @@ from typing import Any, Final
 from h2d.manifests.files import write_json
 from h2d.manifests.io import Location
 from h2d.pipelines.executors.base import Watch
-from h2d.pipelines.parts import Tally
+from h2d.supervision.job import Tally
 
 FILE: Final = "status.json"
 WRITE_EVERY_S: Final = 2.0

@@ -7,9 +7,10 @@ from typing import Any
 
 from h2d.errors import UserError
 from h2d.manifests.io import Location
-from h2d.pipelines.parts import Tally, is_done, part_folder, read_tally
+from h2d.pipelines.parts import is_done, part_folder, read_tally
 from h2d.pipelines.plan import Plan, read_plan
 from h2d.pipelines.progress_file import read_running
+from h2d.supervision.job import Tally
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

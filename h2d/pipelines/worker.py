@@ -4,32 +4,27 @@ A picture that cannot be worked on becomes a row that says why; the shard goes o
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
 from h2d.manifests.io import Location, open_parquet
-from h2d.pipelines.attempts import Attempts, Care, Item, OnBegin
-from h2d.pipelines.parts import STATUS_COLUMNS, Tally, is_done, part_folder, read_tally, set_aside, write_part
+from h2d.pipelines.attempts import Attempts, Item
+from h2d.pipelines.parts import STATUS_COLUMNS, is_done, part_folder, read_tally, set_aside, write_part
 from h2d.pipelines.plan import Shard
 from h2d.pipelines.stages.base import Row, Stage
 from h2d.pose.points import missing_points
-
-OnPictures: TypeAlias = Callable[[Tally], None]
-"""Told of pictures as they are worked on, before their shard is written."""
+from h2d.supervision import job as supervision
+from h2d.supervision.job import Care, OnBegin, OnPictures, Tally
 
 
 @runtime_checkable
-class Job(Protocol):
-    """Something done shard by shard; picklable before `setup`."""
-
-    @property
-    def name(self) -> str:
-        """For progress and messages."""
+class Job(supervision.Job, Protocol):
+    """Something done shard by shard, by a process or by many."""
 
     @property
     def needs_gpu(self) -> bool:
@@ -44,15 +39,6 @@ class Job(Protocol):
 
     def tally(self, shard: Shard) -> Tally:
         """Count the result of a shard that is done."""
-
-    def setup(self) -> None:
-        """Load weights; once per worker process."""
-
-    def run(self, shard: Shard, on_pictures: OnPictures, on_begin: OnBegin, care: Care) -> Tally:
-        """Do one shard and commit its result; `on_begin` hears which pictures would be to blame for a death now."""
-
-    def close(self) -> None:
-        """Give back what `setup` took."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from h2d.pose.layouts import FACE, HAND_BONES, HANDS
 from h2d.pose.openpose_layouts import body_18
 from h2d.pose.points import LEAST_CONFIDENCE
 from h2d.pose.pose import Pose
+from h2d.pose.strokes import Colour
 
 Style: TypeAlias = Literal["v1.1", "v1.0", "humansd"]
 """`v1.1`: ControlNet 1.1 and controlnet_aux. `v1.0`: the first ControlNet and T2I-Adapter, limbs laid over joints.
@@ -28,7 +29,6 @@ STYLES: Final[tuple[Style, ...]] = get_args(Style)
 
 Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
 People: TypeAlias = Float32[np.ndarray, "p 133 3"]
-Colour: TypeAlias = tuple[int, int, int]
 
 LIMBS_18: Final = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),

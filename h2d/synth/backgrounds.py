@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from h2d.synth.looks import one_of
 from h2d.synth.scene import Colour
 
 BackgroundKind: TypeAlias = Literal["plain", "gradient", "cluttered"]
@@ -44,7 +45,7 @@ def draw_background(
     factor = _LONG_SIDE / max(size_hw)
     canvas_hw = max(round(height * factor), 32), max(round(width * factor), 32)
     palette = _STUDIO if studio else _WALLS
-    name = tuple(palette)[int(rng.integers(len(palette)))]
+    name = one_of(tuple(palette), rng)
     wall = np.array(palette[name], np.float64) + rng.uniform(-8, 8, 3)
     if kind == "plain":
         canvas, words = _wall(canvas_hw, wall, wall * rng.uniform(0.88, 0.97), rng), f"a plain {name} background"
@@ -94,11 +95,16 @@ def _room(size_hw: tuple[int, int], wall: np.ndarray, rng: np.random.Generator) 
 
 def _box(canvas: np.ndarray, left: int, top: int, width: int, height: int, colour: np.ndarray) -> None:
     corner = (int(left + width), int(top + height))
-    cv2.rectangle(canvas, (int(left), int(top)), corner, tuple(map(float, np.clip(colour, 0, 255))), cv2.FILLED)
+    cv2.rectangle(canvas, (int(left), int(top)), corner, _levels(colour), cv2.FILLED)
+
+
+def _levels(colour: np.ndarray) -> tuple[float, ...]:
+    """As OpenCV takes a colour; what is darker than black or lighter than white is cut."""
+    return tuple(map(float, np.clip(colour, 0, 255)))
 
 
 def _pick(colours: tuple[Colour, ...], rng: np.random.Generator) -> np.ndarray:
-    return np.array(colours[int(rng.integers(len(colours)))], np.float64) + rng.uniform(-12, 12, 3)
+    return np.array(one_of(colours, rng), np.float64) + rng.uniform(-12, 12, 3)
 
 
 def _floor(canvas: np.ndarray, rng: np.random.Generator) -> None:
@@ -143,7 +149,7 @@ def _cupboard(canvas: np.ndarray, rng: np.random.Generator, left: int, top: int,
     doors = int(rng.integers(2, 4))
     for door in range(doors):
         place = left + 5 + door * width // doors
-        shade = tuple(map(float, np.clip(wood * 0.72, 0, 255)))
+        shade = _levels(wood * 0.72)
         cv2.rectangle(canvas, (place, top + 6), (place + width // doors - 10, top + height), shade, 3)
         cv2.circle(canvas, (place + width // doors - 20, top + height // 3), 4, (200, 196, 180), cv2.FILLED)
 
@@ -163,7 +169,7 @@ def _plant(canvas: np.ndarray, rng: np.random.Generator, left: int, top: int, wi
     for _ in range(int(rng.integers(14, 28))):
         tip = root + np.array([rng.normal(0, width * 0.4), -rng.uniform(0.1, 0.4) * height])
         green = np.array([60.0, 110, 60]) * rng.uniform(0.5, 1.4)
-        colour = tuple(map(float, np.clip(green, 0, 255)))
+        colour = _levels(green)
         lean = float(np.degrees(np.arctan2(*(tip - root)[::-1])))
         centre = tuple(map(int, (root + tip) / 2))
         cv2.ellipse(canvas, centre, (int(np.linalg.norm(tip - root) / 2), 9), lean, 0, 360, colour, cv2.FILLED)

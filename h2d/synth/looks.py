@@ -1,5 +1,6 @@
 """How people look and how they are lit: skin, hair, clothes, lamps."""
 
+from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -68,7 +69,7 @@ def sample_appearance(rng: np.random.Generator) -> Appearance:
         hair_style=_choice(styles, rng, (0.5, 0.42, 0.08)),
         top=top,
         top_name=top_name,
-        bottom=_BOTTOMS[int(rng.integers(len(_BOTTOMS)))],
+        bottom=one_of(_BOTTOMS, rng),
         sleeves=_choice(sleeves, rng, (0.55, 0.45)),
     )
 
@@ -80,11 +81,16 @@ def sample_light(rng: np.random.Generator) -> Light:
     return Light(towards=towards, strength=float(rng.uniform(0.6, 0.85)), ambient=float(rng.uniform(0.3, 0.44)))
 
 
+def one_of(options: Sequence[_Style], rng: np.random.Generator) -> _Style:
+    """Any, all as likely."""
+    return options[int(rng.integers(len(options)))]
+
+
 def _choice(options: tuple[_Style, ...], rng: np.random.Generator, shares: tuple[float, ...]) -> _Style:
     return options[int(rng.choice(len(options), p=shares))]
 
 
 def _named(table: dict[str, Colour], rng: np.random.Generator, *, jitter: float) -> tuple[str, Colour]:
-    name = tuple(table)[int(rng.integers(len(table)))]
+    name = one_of(tuple(table), rng)
     red, green, blue = np.clip(np.array(table[name]) + rng.uniform(-jitter, jitter, 3), 0, 255).round().astype(int)
     return name, (int(red), int(green), int(blue))

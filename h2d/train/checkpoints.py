@@ -20,11 +20,10 @@ from torch import Tensor, nn
 
 from h2d.errors import UserError
 from h2d.manifests.files import TEMPORARY
+from h2d.models.checkpoint import CHECKPOINTS, MODEL, STATE_FILE, checkpoint_folders
 
 logger = logging.getLogger(__name__)
 
-FOLDER: Final = "checkpoints"
-STATE_FILE: Final = "state.json"
 _TENSOR_FILES: Final = ("weights.safetensors", "average.safetensors", "optimizer.safetensors")
 
 
@@ -34,12 +33,14 @@ def newest(out: Path) -> Path | None:
     Raises `UserError` when there are checkpoints and none is whole.
     """
     problem = ""
-    for path in sorted((out / FOLDER).glob("step-*"), reverse=True):
+    for path in checkpoint_folders(out):
         if not (problem := damage(path)):
             return path
         logger.warning("%s: %s: going on from the checkpoint before it", path, problem)
     if problem:
-        raise UserError(f"{out / FOLDER}: no checkpoint is whole ({problem}): start anew with --fresh or another --out")
+        raise UserError(
+            f"{out / CHECKPOINTS}: no checkpoint is whole ({problem}): start anew with --fresh or another --out"
+        )
     return None
 
 
@@ -52,12 +53,12 @@ def damage(path: Path) -> str:
                 pass
     except (UserError, OSError, SafetensorError) as error:
         return str(error)
-    return "" if (path / "model").is_dir() else "model is missing"
+    return "" if (path / MODEL).is_dir() else "model is missing"
 
 
 def remove_unfinished(out: Path) -> None:
     """Delete what a run that was killed while it saved has left."""
-    for path in (out / FOLDER).glob(f"{TEMPORARY}step-*"):
+    for path in (out / CHECKPOINTS).glob(f"{TEMPORARY}step-*"):
         shutil.rmtree(path)
 
 
@@ -73,15 +74,15 @@ def save_checkpoint(
     keep: int,
 ) -> Path:
     """Write the state after `step` steps; keeps the `keep` newest checkpoints."""
-    path = out / FOLDER / f"step-{step:07d}"
+    path = out / CHECKPOINTS / f"step-{step:07d}"
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / "model").mkdir(parents=True)
+    (temporary / MODEL).mkdir(parents=True)
     save_file(_plain(trained.state_dict()), temporary / "weights.safetensors")
     save_file(_plain(average), temporary / "average.safetensors")
     tensors, rest = _flat(optimizer.state_dict()["state"])
     save_file(_plain(tensors), temporary / "optimizer.safetensors")
-    save_model(temporary / "model")
+    save_model(temporary / MODEL)
     state = {**facts, "step": step, "optimizer": rest}
     (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
     for file in temporary.rglob("*.safetensors"):
@@ -92,8 +93,8 @@ def save_checkpoint(
     temporary.rename(path)
     _sync_one(path.parent)
     # Damaged ones may be later: they count for nothing here.
-    earlier = [other for other in sorted((out / FOLDER).glob("step-*")) if other.name < path.name]
-    for old in earlier[: max(0, len(earlier) + 1 - keep)]:
+    earlier = [other for other in checkpoint_folders(out) if other.name < path.name]
+    for old in earlier[max(0, keep - 1) :]:
         shutil.rmtree(old)
     return path
 

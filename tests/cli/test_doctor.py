@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from h2d import doctor as facts
 from h2d.cli.doctor import doctor
 from h2d.cli.doctor_report import abilities, examine
+from h2d.machine import version_of
 from h2d.models.weights import WEIGHTS
 
 GOOD = {
@@ -90,8 +91,8 @@ def test_the_facts_of_this_machine_make_sense():
     assert here.cores > 0
     assert 1e8 < (here.memory_available_bytes or 1e9) <= here.memory_bytes
     assert here.disk_free_bytes > 0
-    assert facts.version_of("numpy")
-    assert facts.version_of("no-such-distribution") is None
+    assert version_of("numpy")
+    assert version_of("no-such-distribution") is None
 
 
 def test_a_containers_limits_count(monkeypatch, tmp_path):
@@ -186,7 +187,7 @@ def test_no_line_is_wider_than_the_terminal(command, report, monkeypatch, column
 
 def test_json_is_the_whole_report(command, report):
     answer = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
-    assert answer["packages"]["numpy"] == facts.version_of("numpy")
+    assert answer["packages"]["numpy"] == version_of("numpy")
     assert set(answer["models"]) == set(WEIGHTS)
     assert {"name", "ready", "note"} == set(answer["ready"][0])
     assert answer["clashes"] == []

@@ -4,13 +4,18 @@ import json
 import re
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from h2d.cli import app, evaluate
 from h2d.errors import UserError
+from h2d.eval.methods import ABLATION, METHODS, Made
+from h2d.images import load_rgb
 
 TESTS = Path(__file__).parent.parent
 
@@ -72,6 +77,49 @@ def test_the_same_command_makes_nothing_again(place, list_file, run):
     assert ended.exit_code == 0, ended.output
     assert "Report:" in ended.output
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+class Echo:
+    """Draws what it was told: steps, guidance, and how many pictures it makes at once."""
+
+    title: ClassVar[str] = "Echo"
+
+    def __init__(self, options):
+        self._options = options
+
+    def identity(self):
+        return {"sample": self._options.sample}
+
+    def setup(self): ...
+
+    def close(self): ...
+
+    def make(self, entries):
+        told = self._options.sample
+        levels = [told["num_inference_steps"], told["guidance_scale"], len(entries)]
+        return [Made(picture=np.full((entry.size, entry.size, 3), levels, np.uint8)) for entry in entries]
+
+
+def test_options_of_the_ablation_reach_its_pictures(monkeypatch, list_file, tmp_path):
+    for name in ABLATION:
+        monkeypatch.setitem(METHODS, name, f"{__name__}:Echo")
+    ended = call(
+        "evaluate", "ablation", "--list", list_file, "--out", tmp_path / "run", "--steps", 7, "--batch", 2,
+        "--sample", "guidance_scale=5", "--device", "cpu", "--segmenter", "none", "--features", "none",
+        "--resamples", 0, "--set", "look.text=none",
+    )  # fmt: skip
+    assert ended.exit_code == 0, ended.output
+    for name in ABLATION:
+        files = sorted((tmp_path / "run/methods" / name / "pictures").glob("*.png"))
+        assert [tuple(load_rgb(file)[0, 0]) for file in files] == [(7, 5, 2), (7, 5, 2), (7, 5, 1)], name
+
+
+def test_the_ablation_takes_the_options_of_a_run():
+    """All of them: what is added to one is in the other."""
+    takes = {command.callback.__name__: signature(command.callback) for command in evaluate.app.registered_commands}
+    assert set(takes["run"].parameters) - set(takes["ablation"].parameters) == {"method", "baseline"}
+    assert set(takes["ablation"].parameters) < set(takes["run"].parameters)
+    assert takes["ablation"].parameters["out"].default == Path("runs/ablation")
 
 
 @pytest.mark.parametrize(

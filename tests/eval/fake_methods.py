@@ -1,5 +1,7 @@
 """Methods and a detector whose errors are known: the picture's first pixels say which row it was made for."""
 
+import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -92,3 +94,45 @@ class FakeDetector:
         points = FOUND[key]
         hands = {side: FoundHand(points=points[hand], found_by="fake") for side, hand in HANDS.items()}
         return Detection(num_persons=1, body=points.copy(), hands=hands)
+
+
+@config
+class MortalDetector:
+    """Finds somebody in every picture, and its process dies of one; to be asked in a process of its own."""
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"name": "mortal"}
+
+    def setup(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def detect(self, picture: np.ndarray, boxes_xywh: np.ndarray, given: Any = None) -> Detection:
+        _die_of(picture)
+        points = np.column_stack([np.linspace(10, 80, 133), np.linspace(20, 60, 133), np.ones(133)])
+        return Detection(num_persons=1, body=points.astype(np.float32))
+
+
+@config
+class MortalSegmenter:
+    """Takes the upper half for the person; otherwise the same."""
+
+    needs_points: ClassVar[bool] = False
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"name": "mortal"}
+
+    def setup(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def segment(self, pictures: Sequence[np.ndarray], people: Sequence[np.ndarray]) -> list[np.ndarray]:
+        for picture in pictures:
+            _die_of(picture)
+        return [np.arange(len(picture))[:, None] < np.full(picture.shape[1], len(picture) // 2) for picture in pictures]
+
+
+def _die_of(picture: np.ndarray) -> None:
+    """Of the fifth picture that `ShiftedMethod` makes, as native code does."""
+    if tuple(picture[0, 0]) == (ShiftedMethod.code, 5, 7):
+        os.kill(os.getpid(), signal.SIGSEGV)

@@ -138,7 +138,7 @@ def test_reports_are_written(drawn, tmp_path):
     frame, _ = judged(drawn, tmp_path, Oracle(drawn))
     names = {"detector": "oracle", "segmenter": "half"}
     rows = table_rows(frame, names, resamples=20)
-    facts = {"manifest": "drawn", "pictures": 9, **names}
+    facts = {"manifest": "drawn", "pictures": 9, **names, "lost": {}}
     write_report(tmp_path, frame, rows, facts)
     assert (tmp_path / "annotators.json").stat().st_size > 1000
     text = markdown(rows, facts)

@@ -72,6 +72,19 @@ def test_the_segmenter_and_the_fill_are_named(compared):
     assert len(conventions["segmented_fingerprint"]) == 16
 
 
+def test_what_is_seen_of_a_foreground_is_of_its_own_mask():
+    """Or another segmenter's numbers would be those of the masks before it, under its name."""
+
+    def prints(segmenter, **options):
+        chosen = LookConfig(segmenter=segmenter, features="random", text="none", device="cpu", **options)
+        return choose_looks(chosen).fingerprints
+
+    selfie, grabcut, larger = prints("selfie"), prints("grabcut"), prints("grabcut", enlarged_px=640)
+    assert selfie["features_whole"] == grabcut["features_whole"] == larger["features_whole"]
+    assert selfie["features_foreground"] != grabcut["features_foreground"], "other masks"
+    assert grabcut["features_foreground"] != larger["features_foreground"], "by points of another look"
+
+
 def test_text_is_compared_with_every_picture_the_real_ones_too(compared):
     methods, _, _ = compared
     real, same, blurred = (methods[name].measures["clipsim"] for name in (REAL, "same", "blurred"))

@@ -25,10 +25,10 @@ from h2d.errors import UserError
 from h2d.images import MAX_PIXELS, DecodeError, decode_rgb, encode_jpeg, encode_png
 from h2d.manifests.validate import validate
 from h2d.pipelines.choices import CaptionChoice, MaskChoice, RunConfig
-from h2d.pipelines.executors.supervised import Supervised
 from h2d.pipelines.prepare import prepare
 from h2d.pipelines.sources.base import Finding, Record
 from h2d.pipelines.sources.hagrid import HagridSource
+from h2d.supervision.supervised import Supervised
 
 HAND = draw(Scene(hands={"left": (0.5, 0.5)}), seed=1)
 JPEG = encode_jpeg(HAND)

@@ -11,9 +11,9 @@ import pytest
 from h2d.errors import UserError
 from h2d.pipelines.executors import EXECUTORS
 from h2d.pipelines.executors.ray import worker_options
-from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Shard
 from h2d.registry import resolve
+from h2d.supervision.job import Tally
 
 SHARDS = [Shard(number=number, split="train", num_pictures=3) for number in range(7)]
 

@@ -18,11 +18,13 @@ import pytest
 from test_worker import ListedSource
 
 from h2d.errors import JobError
-from h2d.pipelines.executors import supervised
-from h2d.pipelines.executors.supervised import Supervised
-from h2d.pipelines.parts import Tally, part_folder
+from h2d.pipelines.executors.base import PRELOADED
+from h2d.pipelines.parts import part_folder
 from h2d.pipelines.plan import SelectionConfig, list_source, open_plan
 from h2d.pipelines.worker import StageJob
+from h2d.supervision import supervised
+from h2d.supervision.job import Tally
+from h2d.supervision.supervised import Supervised
 
 STAGES = ("pose", "mask", "caption")
 
@@ -100,7 +102,7 @@ def run(job: StageJob, shard, timeout_s: float | None = 0.5) -> tuple[Tally, lis
         nonlocal told
         told = told + tally
 
-    worker = Supervised(job, timeout_s=timeout_s)
+    worker = Supervised(job, timeout_s=timeout_s, preload=PRELOADED)
     try:
         final = worker.run(shard, tell)
     finally:

@@ -14,10 +14,10 @@ from h2d.errors import UserError
 from h2d.images import encode_jpeg
 from h2d.manifests.validate import validate
 from h2d.pipelines.choices import CaptionChoice, MaskChoice, PoseChoice, PrepareConfig, RunConfig
-from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import SelectionConfig
 from h2d.pipelines.prepare import prepare, survey
 from h2d.pipelines.status import read_status
+from h2d.supervision.job import Tally
 
 
 class Watching:

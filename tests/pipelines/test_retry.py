@@ -15,11 +15,11 @@ from h2d.images import encode_jpeg
 from h2d.pipelines import limits, progress_file
 from h2d.pipelines.choices import PoseChoice
 from h2d.pipelines.limits import ErrorLimit
-from h2d.pipelines.parts import Tally
 from h2d.pipelines.prepare import prepare
 from h2d.pipelines.progress_file import RecordedWatch, read_running
 from h2d.pipelines.retry import retried_statuses
 from h2d.pipelines.status import read_status
+from h2d.supervision.job import Tally
 
 
 @pytest.fixture

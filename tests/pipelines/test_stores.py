@@ -25,11 +25,11 @@ from h2d.manifests.files import write_json, write_parquet
 from h2d.manifests.io import Address, below, location, open_parquet
 from h2d.manifests.validate import validate
 from h2d.pipelines import lock
-from h2d.pipelines.attempts import Care
 from h2d.pipelines.executors import EXECUTORS
 from h2d.pipelines.lock import locked
 from h2d.pipelines.prepare import prepare
 from h2d.pipelines.status import read_status
+from h2d.supervision.job import Care
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 
 from h2d.errors import UserError
 from h2d.manifests.schema import POINTS_21
-from h2d.pipelines.attempts import Care
 from h2d.pipelines.parts import fingerprint, part_folder
 from h2d.pipelines.plan import SelectionConfig, list_source, open_plan
 from h2d.pipelines.sources.base import Record
 from h2d.pipelines.worker import StageJob
+from h2d.supervision.job import Care
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,3 +127,14 @@ def setup():
 
 
 STUDIO = Studio(sample=sample_scene, render=render, setup=setup)
+
+
+def studio_that_keeps(drawn):
+    """The same, which adds each scene with its drawing to a list."""
+
+    def keep(scene):
+        drawing = render(scene)
+        drawn.append((scene, drawing))
+        return drawing
+
+    return Studio(sample=sample_scene, render=keep, setup=setup)

@@ -6,7 +6,7 @@ import uuid
 
 import numpy as np
 import pytest
-from fake_studio import STUDIO, TWO_HANDED
+from fake_studio import STUDIO, TWO_HANDED, studio_that_keeps
 
 from h2d.images import load_rgb
 from h2d.pipelines.sources.base import Finding, Record
@@ -112,16 +112,9 @@ def test_what_only_one_version_says(drawn):
 
 def test_boxes_and_landmarks_are_those_of_the_drawing(tmp_path):
     note = HagridLayout(seed=5, count=1, size_px=128).draw(4, tmp_path, STUDIO, NO_WISH)
-    scenes = []
-
-    def keep(scene):
-        scenes.append(scene)
-        return STUDIO.render(scene)
-
-    HagridLayout(seed=5, count=1, size_px=128).draw(
-        4, tmp_path, type(STUDIO)(sample=STUDIO.sample, render=keep, setup=STUDIO.setup), NO_WISH
-    )
-    (scene,) = scenes
+    drawn = []
+    HagridLayout(seed=5, count=1, size_px=128).draw(4, tmp_path, studio_that_keeps(drawn), NO_WISH)
+    ((scene, _),) = drawn
     (side,) = scene.gesture_sides
     points = np.array(note["entry"]["hand_landmarks"][0])
     truth = scene.camera.project(scene.people[0].hands[side].joints)[:, :2] / 128

@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from fake_studio import STUDIO
+from fake_studio import studio_that_keeps
 
 from h2d.images import load_rgb
 from h2d.pose.layouts import HANDS
 from h2d.synth.generate import generate
-from h2d.synth.layouts.base import Studio
 from h2d.synth.layouts.interhand import InterhandLayout
 
 TO_OURS = [20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16]
@@ -22,14 +21,7 @@ COUNT = 46
 def drawn(tmp_path_factory):
     root = tmp_path_factory.mktemp("interhand")
     truth = []
-
-    def keep(scene):
-        drawing = STUDIO.render(scene)
-        truth.append((scene, drawing))
-        return drawing
-
-    studio = Studio(sample=STUDIO.sample, render=keep, setup=STUDIO.setup)
-    generate("interhand", root, count=COUNT, seed=1, size_px=256, studio=studio, workers=1)
+    generate("interhand", root, count=COUNT, seed=1, size_px=256, studio=studio_that_keeps(truth), workers=1)
     return root, truth
 
 

@@ -6,12 +6,11 @@ import json
 import cv2
 import numpy as np
 import pytest
-from fake_studio import STUDIO
+from fake_studio import studio_that_keeps
 
 from h2d.images import load_rgb
 from h2d.pose.layouts import HANDS
 from h2d.synth.generate import generate
-from h2d.synth.layouts.base import Studio
 from h2d.synth.layouts.fisheye import Fisheye
 from h2d.synth.layouts.framing import stage_camera
 from h2d.synth.layouts.reinterhand import CAPTURES
@@ -25,14 +24,7 @@ COUNT = 42
 def drawn(tmp_path_factory):
     root = tmp_path_factory.mktemp("reinterhand")
     truth = []
-
-    def keep(scene):
-        drawing = STUDIO.render(scene)
-        truth.append((scene, drawing))
-        return drawing
-
-    studio = Studio(sample=STUDIO.sample, render=keep, setup=STUDIO.setup)
-    generate("reinterhand", root, count=COUNT, seed=1, size_px=256, studio=studio, workers=1)
+    generate("reinterhand", root, count=COUNT, seed=1, size_px=256, studio=studio_that_keeps(truth), workers=1)
     return root, truth
 
 

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from h2d.annotate.base import CaptionRequest
 from h2d.config import config
 from h2d.errors import UserError
+from h2d.machine import device_named
 
 PROMPT: Final = (
     "Describe this photo in one or two short sentences: the person, their clothes, "
@@ -132,12 +133,11 @@ def conversation(processor: Any, prompt: str) -> str:
 
 def load_llava(options: LlavaCaptioner) -> LoadedLlava:
     """Load processor and weights from `options.path` or the Hugging Face cache, never from the network."""
-    import torch
     from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
     if options.path and not (options.path / "config.json").is_file():
         raise UserError(f"{options.model}: no config.json in {options.path}; {GET_IT}")
-    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_named(options.device)
     where: dict[str, Any] = {"local_files_only": True, "revision": None if options.path else options.revision}
     try:
         processor: Any = LlavaProcessor.from_pretrained(options.path or options.model, **where)

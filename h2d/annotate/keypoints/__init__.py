@@ -4,3 +4,5 @@ DETECTORS = {
     "holistic": "h2d.annotate.keypoints.holistic:HolisticDetector",
     "precomputed": "h2d.annotate.keypoints.precomputed:PrecomputedDetector",
 }
+NATIVE = frozenset({"holistic"})
+"""Those whose library may end its process."""

@@ -17,6 +17,7 @@ from h2d.annotate.masks.prompts import Candidates, hand_prompts, size_of
 from h2d.annotate.masks.sam_weights import file_sha256, load_sam
 from h2d.config import as_plain, config
 from h2d.errors import UserError
+from h2d.machine import device_named
 from h2d.pose.layouts import Side
 
 
@@ -88,8 +89,7 @@ class SamSegmenter:
 
         if self.checkpoint_sha256 and file_sha256(self.checkpoint) != self.checkpoint_sha256.lower():
             raise UserError(f"{self.checkpoint}: its SHA-256 is not {self.checkpoint_sha256}: get the file again")
-        name = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        device = torch.device(name)
+        device = torch.device(device_named(self.device))
         dtype = self.dtype if self.dtype != "auto" else "bfloat16" if device.type == "cuda" else "float32"
         return PromptedSam(load_sam(self.model, self.checkpoint), device=device, dtype=getattr(torch, dtype))
 

@@ -1,6 +1,5 @@
 """Building SAM and loading its official checkpoint files, with errors that say what a wrong file holds."""
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from pickle import UnpicklingError
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.hashes import sha256_of
 
 OFFICIAL_FILES: Final = {
     "vit_h": "sam_vit_h_4b8939.pth",
@@ -76,11 +76,7 @@ def file_sha256(checkpoint: Path) -> str:
     """The hash of a checkpoint's bytes, in hexadecimal; raises `UserError` when there is none."""
     if not checkpoint.is_file():
         raise UserError(f"{checkpoint}: no SAM checkpoint here: put it there, or take the segmenter grabcut")
-    digest = hashlib.sha256()
-    with checkpoint.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(checkpoint)
 
 
 def _holds(weights: Mapping[str, Any]) -> str:

@@ -5,3 +5,5 @@ PEOPLE_SEGMENTERS = {
     "selfie": "h2d.annotate.people.selfie:SelfiePeople",
     "grabcut": "h2d.annotate.people.grabcut:GrabCutPeople",
 }
+NATIVE = frozenset({"selfie"})
+"""Those whose library may end its process."""

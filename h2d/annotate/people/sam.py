@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32, UInt8
 from h2d.annotate.masks.prompts import HandPrompt, grown_box, inside, size_of
 from h2d.annotate.masks.sam_weights import file_sha256, load_sam
 from h2d.config import config
+from h2d.machine import device_named
 from h2d.pose.layouts import BODY, HANDS, WRIST
 from h2d.pose.points import LEAST_CONFIDENCE
 
@@ -79,8 +80,7 @@ class SamPeople:
 
         from h2d.annotate.masks.sam_model import PromptedSam
 
-        name = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        device = torch.device(name)
+        device = torch.device(device_named(self.device))
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         return PromptedSam(load_sam(self.model, self.checkpoint), device=device, dtype=dtype)
 

@@ -20,6 +20,7 @@ from h2d.errors import UserError
 from h2d.eval.picture_list import Entry, PictureList
 from h2d.eval.pictures import PictureFolder
 from h2d.eval.placing import Shard, Watch, do_all, shards_of
+from h2d.hashes import short_hash
 from h2d.manifests.files import write_json, write_parquet
 from h2d.manifests.rle import decode_rle
 from h2d.manifests.schema import POINTS_133
@@ -27,7 +28,10 @@ from h2d.manifests.store import points_array
 from h2d.pose.points import present
 
 SHARD: Final = 32
+_IDENTITY_FILE: Final = "identity.json"
 _VERSION: Final = 1
+PROBLEM: Final = pa.field("problem", pa.string())
+"""How what looks at pictures died of one, which then has the answer for one that shows nobody."""
 _NUMBER: Final = [pa.field("number", pa.int32(), nullable=False), pa.field("sha256", pa.string(), nullable=False)]
 
 
@@ -42,6 +46,11 @@ class Seen:
     """The person's points that were found in it; for looks that need them."""
     mask: Bool[np.ndarray, "h w"] | None = None
     """Where the person is; for looks that need it."""
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"picture {self.entry.name}"
 
     @property
     def person(self) -> Float32[np.ndarray, "133 3"]:
@@ -82,13 +91,15 @@ def look_at(
     watch: Watch,
     *,
     about: str,
+    fingerprint: str,
     given: Mapping[str, pa.Table] | None = None,
     workers: int = 1,
     address: str | None = None,
 ) -> pa.Table | None:
     """The look's rows for every picture of the folder, in the list's order; None when stopped before the last.
 
-    `given` are other looks' tables by the column that is needed of them. Raises `UserError` where pictures are missing.
+    `fingerprint` is `fingerprint_of` the look; `given` are other looks' tables by the column that is needed of them.
+    Raises `UserError` where pictures are missing.
     """
     lacking = folder.lacking(pictures.entries)
     if lacking:
@@ -96,12 +107,12 @@ def look_at(
             f"{folder.path}: {len(lacking)} of {len(pictures)} pictures are not there yet, first {lacking[0]:05d}: run"
             " the same command to go on"
         )
-    place = folder.path / "looks" / look.name / fingerprint(look)
+    place = answers_folder(folder, look.name, fingerprint)
     hashes = _hashes(folder, pictures)
     shards = shards_of(range(len(pictures)), SHARD)
     waiting = [shard for shard in shards if not _is_done(place, shard, hashes)]
     if waiting:
-        write_json(place / "identity.json", {"look": look.name, **json.loads(json.dumps(look.identity(), default=str))})
+        write_json(place / _IDENTITY_FILE, {"look": look.name, **json.loads(json.dumps(look.identity(), default=str))})
     tables = {name: (given or {})[name] for name in look.needs}
     work = Looking(look=look, entries=pictures.entries, folder=folder, place=place, given=tables)
     done = sum(map(len, shards)) - sum(map(len, waiting))
@@ -110,7 +121,31 @@ def look_at(
     )
     if not finished:
         return None
-    return pa.concat_tables([pq.read_table(_part(place, shard)) for shard in shards])
+    return read_answers(place, len(pictures))
+
+
+def answers_folder(folder: PictureFolder, look: str, fingerprint: str) -> Path:
+    """Where a look's answers about the pictures of a folder lie."""
+    return folder.path / "looks" / look / fingerprint
+
+
+def read_identity(place: Path) -> dict[str, Any]:
+    """That of the look whose answers lie there."""
+    identity: dict[str, Any] = json.loads((place / _IDENTITY_FILE).read_text(encoding="utf-8"))
+    return identity
+
+
+def read_answers(place: Path, count: int) -> pa.Table:
+    """The rows of all `count` pictures of a list, in its order; raises what pyarrow does where some are not there."""
+    parts = [pq.read_table(_part(place, shard)) for shard in shards_of(range(count), SHARD)]
+    return pa.concat_tables(parts, promote_options="default")  # earlier parts have no column of problems
+
+
+def problems_in(table: pa.Table) -> dict[int, str]:
+    """How looking died, by the number of the picture."""
+    if PROBLEM.name not in table.column_names:
+        return {}
+    return {number: how for number, how in enumerate(table[PROBLEM.name].to_pylist()) if how is not None}
 
 
 @dataclass(kw_only=True)
@@ -160,10 +195,12 @@ class Looking:
         return given
 
 
-def fingerprint(look: Look) -> str:
-    """Sixteen hexadecimal digits that change when anything that shapes the answers does."""
-    text = json.dumps([_VERSION, look.name, look.identity()], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def fingerprint_of(look: Look, upon: Sequence[str] = ()) -> str:
+    """Sixteen hexadecimal digits that change when anything that shapes the answers does.
+
+    `upon` are the fingerprints of the looks that it needs: their answers shape its own.
+    """
+    return short_hash([_VERSION, look.name, look.identity(), *upon])
 
 
 def points_field() -> pa.Field:

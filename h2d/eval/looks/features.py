@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 Region: TypeAlias = Literal["whole", "foreground"]
 
-_PREFIX: Final = "features_"
+
+def look_name(region: Region) -> str:
+    """What the look at features of a region is called."""
+    return f"features_{region}"
 
 
 class FeaturesLook:
@@ -27,7 +30,7 @@ class FeaturesLook:
         self, *, region: Region, width: int, resize: "Resize", weights: Path | None, device: str = "cpu", fill: int = 0
     ) -> None:
         self.region, self.width = region, width
-        self.name = _PREFIX + region
+        self.name = look_name(region)
         self.needs: tuple[str, ...] = ("mask",) if region == "foreground" else ()
         self.needs_gpu = device.startswith("cuda")
         self.fill = fill
@@ -60,13 +63,6 @@ class FeaturesLook:
         rows = self.network.features(pictures).by_width[self.width]
         return [{"features": row} for row in rows]
 
-    def of(self, table: pa.Table) -> PictureFeatures:
-        """The rows of a table that this look wrote."""
-        rows = table["features"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        features = np.asarray(rows, np.float32).reshape(len(table), self.width)
-        stated = {**self.network.identity, "resize": self._resize}
-        return PictureFeatures(by_width={self.width: features}, identity=stated)
-
     @property
     def network(self) -> "Inception":
         """The network; raises `UserError` where its file is absent or of another kind."""
@@ -83,3 +79,12 @@ class FeaturesLook:
     def __getstate__(self) -> dict[str, Any]:
         """Without the network: each process loads its own."""
         return {**self.__dict__, "_network": None}
+
+
+def features_in(table: pa.Table, identity: Mapping[str, Any]) -> PictureFeatures:
+    """The rows of a table that a look at features of this identity wrote."""
+    width = identity["width"]
+    rows = table["features"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    features = np.asarray(rows, np.float32).reshape(len(table), width)
+    stated = {name: identity[name] for name in ("features", "weights", "resize")}
+    return PictureFeatures(by_width={width: features}, identity=stated)

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from h2d.annotate.base import KeypointDetector
-from h2d.eval.looks.base import Seen, points_field
+from h2d.annotate.base import Detection, KeypointDetector
+from h2d.annotate.in_child import InChild, InThisProcess, Lost
+from h2d.eval.looks.base import PROBLEM, Seen, points_field
 from h2d.images import resize
 from h2d.pose.layouts import SIDES
 
@@ -24,12 +25,15 @@ class PoseLook:
         pa.field("persons", pa.int32(), nullable=False),
         *(pa.field(f"hand_{side}_by", pa.string()) for side in SIDES),
         *(pa.field(f"hand_{side}_checks", pa.list_(pa.string())) for side in SIDES),
+        PROBLEM,
     )
     needs: tuple[str, ...] = ()
     needs_gpu = False
 
-    def __init__(self, detector: KeypointDetector, *, enlarged_px: int = ENLARGED_PX) -> None:
+    def __init__(self, detector: KeypointDetector, *, enlarged_px: int = ENLARGED_PX, in_child: bool = False) -> None:
+        """`in_child`: the detector may die of a picture, and gets a process of its own."""
         self._detector, self._enlarged_px = detector, enlarged_px
+        self._asked = InChild(detector, "detect", name=self.name) if in_child else InThisProcess(detector, "detect")
 
     def identity(self) -> Mapping[str, Any]:
         """The detector's, and to what smaller pictures are enlarged."""
@@ -37,23 +41,27 @@ class PoseLook:
 
     def setup(self) -> None:
         """Open the detector."""
-        self._detector.setup()
+        self._asked.setup()
 
     def close(self) -> None:
         """Close it."""
-        self._detector.close()
+        self._asked.close()
 
     def look(self, seen: Sequence[Seen]) -> list[dict[str, Any]]:
-        """Find the most prominent person in each picture."""
+        """Find the most prominent person in each picture; nobody where the detector dies of it."""
         return [self._row(one) for one in seen]
 
     def _row(self, seen: Seen) -> dict[str, Any]:
         height, width = seen.picture.shape[:2]
         scale = max(1.0, self._enlarged_px / max(height, width))
         picture = resize(seen.picture, (round(height * scale), round(width * scale)))
-        found = self._detector.detect(picture, np.zeros((0, 4), np.float32))
+        problem = None
+        try:
+            found = self._asked.ask(seen.title, picture, np.zeros((0, 4), np.float32))
+        except Lost as why:
+            found, problem = Detection(num_persons=0), str(why)
         points = found.body * np.array([1 / scale, 1 / scale, 1], np.float32)
-        row: dict[str, Any] = {"points": points.ravel(), "persons": found.num_persons}
+        row: dict[str, Any] = {"points": points.ravel(), "persons": found.num_persons, "problem": problem}
         for side in SIDES:
             hand = found.hands.get(side)
             row[f"hand_{side}_by"] = hand.found_by if hand else None

@@ -19,8 +19,7 @@ from h2d.infer.jobs import Job, make_jobs
 from h2d.infer.loop import first_noise, generator_of
 from h2d.infer.outpaint import BODY
 from h2d.infer.schedulers import SCHEDULERS
-from h2d.models.shipped import find_shipped
-from h2d.models.weights import WEIGHTS, locate
+from h2d.models.weights import named_or_path
 from h2d.pose.pose import Pose
 from h2d.registry import check_name
 
@@ -115,11 +114,7 @@ class Baseline(Protocol):
 
 def place_of(name: str, given: str | None, folder: Path | None) -> Path:
     """Where the weights of a name lie, or what was given in their stead: another name, or a path."""
-    if given is not None and (shipped := find_shipped(given)):
-        return shipped
-    if given is None or given in WEIGHTS:
-        return locate(given or name, folder=folder)
-    place = Path(given)
+    place = named_or_path(given or name, folder=folder)
     if not place.exists():
         raise UserError(f"{given}: no such weights: give a name of h2d models list, or a path")
     return place

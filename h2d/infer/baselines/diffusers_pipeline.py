@@ -20,8 +20,9 @@ from h2d.infer.baselines.base import (
 )
 from h2d.infer.jobs import Job
 from h2d.infer.latents import decode
+from h2d.infer.loading import made_ready
 from h2d.infer.schedulers import make_scheduler
-from h2d.infer.text import cut_note
+from h2d.infer.text import cut_notes
 from h2d.models.base import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.pose.pose import Pose
 
@@ -52,10 +53,8 @@ class PipelineBaseline:
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Read the parts and join them to the pipeline."""
         places = self.places()
-        self._pipe = self._pipeline(base_parts(places["base"], self._options.scheduler), places).to(device)
-        if dtype != torch.float32:  # as it was read
-            self._pipe.to(dtype)
-        self._pipe.set_progress_bar_config(disable=True)
+        pipe = self._pipeline(base_parts(places["base"], self._options.scheduler), places)
+        self._pipe = made_ready(pipe, device, dtype)
 
     @property
     def components(self) -> Mapping[str, Any]:
@@ -69,8 +68,7 @@ class PipelineBaseline:
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut."""
-        cut = cut_note(self._pipe.tokenizer, prompt)
-        return [cut] if cut else []
+        return cut_notes(self._pipe.tokenizer, prompt)
 
     def __call__(
         self,

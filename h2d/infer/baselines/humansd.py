@@ -27,7 +27,7 @@ from h2d.infer.loop import denoise, doubled, generator_of, guided
 from h2d.infer.outpaint import BODY
 from h2d.infer.pixels import to_networks
 from h2d.infer.schedulers import make_scheduler
-from h2d.infer.text import cut_note, encode_prompts
+from h2d.infer.text import cut_notes, encode_prompts
 from h2d.models.base import load_scheduler, load_text_encoder, load_tokenizer, load_vae, read_config
 from h2d.models.ldm import load_ldm_unet
 from h2d.pose.draw import draw_pose
@@ -84,9 +84,8 @@ class HumanSD:
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut, and that hands are not seen."""
-        cut = cut_note(self._parts["tokenizer"], prompt)
         unseen = ["humansd does not see the hands"] if any(pose.hands()) else []
-        return [*([cut] if cut else []), *unseen]
+        return [*cut_notes(self._parts["tokenizer"], prompt), *unseen]
 
     @torch.no_grad()
     def __call__(

@@ -1,10 +1,8 @@
 """A loaded method on its device, with what the sampling command asks of a session."""
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
-import torch
 from PIL import Image
 
 from h2d.config import as_plain
@@ -14,7 +12,18 @@ from h2d.infer.baselines.base import Baseline, BaselineOptions
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, request_of
-from h2d.infer.session import PACKAGES, TYPES, Made, OnStep, Precision, device_of, precision_of, quiet_libraries
+from h2d.infer.session import (
+    TYPES,
+    Made,
+    OnStep,
+    Precision,
+    batch_record,
+    device_of,
+    other_surroundings,
+    precision_of,
+    quiet_libraries,
+    surroundings,
+)
 from h2d.registry import resolve
 
 
@@ -45,15 +54,10 @@ class BaselineSession:
             guidance=options.guidance_scale,
             negative=options.negative_prompt,
         )
-        alike = len({(item.prompt, item.pose.pose_hash()) for item in items}) == 1
         return [
             Made(
                 image=Image.fromarray(picture),
-                record={
-                    **self._record(item, options),
-                    "batch_seeds": [each.seed for each in items] if alike else [item.seed],
-                    "batch_size": len(items),
-                },
+                record=self._record(item, options) | batch_record(item, items),
                 output=None,
                 index=index,
                 notes=tuple(self._method.notes(item.prompt, item.pose)),
@@ -83,13 +87,7 @@ class BaselineSession:
         if record["method"] != self._name:
             return []
         request = request_of(record, "the picture")
-        now = self._record(request.items()[0], request.options)
-        return [
-            f"{part} was {record[group].get(part)} then and is {now[group][part]} now: bits may differ"
-            for group in ("machine", "versions")
-            for part in now[group]
-            if record[group].get(part) != now[group][part]
-        ]
+        return other_surroundings(record, self._record(request.items()[0], request.options))
 
     def _record(self, item: Item, options: SampleOptions) -> dict[str, Any]:
         return {
@@ -101,6 +99,5 @@ class BaselineSession:
             "pose": pose_record(item.pose),
             "models": {name: str(place) for name, place in self._method.places().items()},
             "weights": self._fingerprints,
-            "machine": {"device": self.device.type, "precision": self.precision, "threads": torch.get_num_threads()},
-            "versions": {name: version(name) for name in PACKAGES},
+            **surroundings(self.device, self.precision),
         }

@@ -9,9 +9,9 @@ import torch
 
 from h2d.errors import UserError
 from h2d.infer.baselines.base import DEFAULT_GUIDANCE, BaselineOptions, Picture, WantedSize, place_of, size_of
-from h2d.infer.choosing import Models, default_models, model_folder
-from h2d.infer.loading import load_models
-from h2d.infer.text import cut_note
+from h2d.infer.choosing import RECORDED, Models, default_models, models_of
+from h2d.infer.loading import load_models, made_ready
+from h2d.infer.text import cut_notes
 from h2d.pose.pose import Pose
 
 
@@ -36,10 +36,7 @@ class TwoStage:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Join the two checkpoints."""
-        self._pipe = load_models(self._models()).to(device)
-        if dtype != torch.float32:  # as it was read
-            self._pipe.to(dtype)
-        self._pipe.set_progress_bar_config(disable=True)
+        self._pipe = made_ready(load_models(self._models()), device, dtype)
 
     @property
     def components(self) -> Mapping[str, Any]:
@@ -53,8 +50,7 @@ class TwoStage:
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut."""
-        cut = cut_note(self._pipe.tokenizer, prompt)
-        return [cut] if cut else []
+        return cut_notes(self._pipe.tokenizer, prompt)
 
     def __call__(
         self,
@@ -90,10 +86,4 @@ class TwoStage:
             return default_models()
         if chosen.outpaint is None:
             raise UserError("outpaint is missing: name a checkpoint of h2d train outpaint, or control-openpose-1.1")
-        return Models(
-            hand=model_folder(chosen.hand) if chosen.hand is not None else None,
-            hand_controlnet=chosen.hand_controlnet,
-            outpaint=chosen.outpaint,
-            base=chosen.base,
-            hand_base=chosen.hand_base,
-        )
+        return models_of({name: getattr(chosen, name) for name in RECORDED})

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
-from h2d.pipelines.parts import Tally
 from h2d.pipelines.plan import Shard
 from h2d.pipelines.worker import Job
+from h2d.supervision.job import Tally
+
+PRELOADED: Final = ("h2d.pipelines.choices",)
+"""Imported once for all workers: whatever a job may be made of."""
 
 
 @runtime_checkable

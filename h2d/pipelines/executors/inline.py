@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from h2d.pipelines.executors.base import Watch
-from h2d.pipelines.executors.supervised import Supervised
+from h2d.pipelines.executors.base import PRELOADED, Watch
 from h2d.pipelines.plan import Shard
 from h2d.pipelines.worker import Job
+from h2d.supervision.supervised import Supervised
 
 
 class InlineExecutor:
@@ -21,7 +21,7 @@ class InlineExecutor:
 
     def run(self, job: Job, shards: Sequence[Shard], watch: Watch) -> None:
         """Run the shards in order."""
-        worker = Supervised(job, timeout_s=self._timeout_s)
+        worker = Supervised(job, timeout_s=self._timeout_s, preload=PRELOADED)
         try:
             worker.setup()
             for shard in shards:

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import JobError
-from h2d.pipelines.executors.base import Watch
-from h2d.pipelines.executors.supervised import Supervised
-from h2d.pipelines.parts import Tally
+from h2d.pipelines.executors.base import PRELOADED, Watch
 from h2d.pipelines.plan import Shard
 from h2d.pipelines.worker import Job
+from h2d.ray_start import SMALL_STORE_BYTES, start_ray
+from h2d.supervision.job import Tally
+from h2d.supervision.supervised import Supervised
 
 POLL_S: Final = 0.5
 REPORT_EVERY_S: Final = 0.5
 MAX_LOSSES: Final = 3
 """Of one shard's workers, with their nodes; a worker's own process dies without that."""
-_OBJECT_STORE_BYTES: Final = 256 * 2**20
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ class RayExecutor:
         self._scratch = scratch
         self._gpus = gpus
         self._timeout_s = timeout_s
-        _start_ray(num_workers, address)
+        # Its memory monitor would kill the actor; the kernel kills the actor's child, and that has one picture in hand.
+        os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+        start_ray(address, num_cpus=num_workers, object_store_memory=SMALL_STORE_BYTES)
 
     def run(self, job: Job, shards: Sequence[Shard], watch: Watch) -> None:
         """Keep every actor busy with one shard at a time; raises the first error that is not a picture's own."""
@@ -164,7 +166,7 @@ class _Worker:
     """Holds one job, set up once, in a child process that it replaces when it dies."""
 
     def __init__(self, job: Job, scratch: Path, timeout_s: float | None) -> None:
-        self._worker = Supervised(job, timeout_s=timeout_s)
+        self._worker = Supervised(job, timeout_s=timeout_s, preload=PRELOADED)
         self._scratch = scratch
 
     def setup(self) -> None:
@@ -183,32 +185,10 @@ class _Worker:
 
         _write_progress(self._scratch, shard, so_far)
         try:
-            return self._worker.run(shard, on_pictures)
+            final: Tally = self._worker.run(shard, on_pictures)
+            return final
         finally:
             _progress_file(self._scratch, shard).unlink(missing_ok=True)
-
-
-def _start_ray(num_workers: int, address: str | None) -> None:
-    # Set before Ray is imported: it would wrap workers in `uv run`, and it warns about GPUs that nobody asked for.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its memory monitor would kill the actor; the kernel kills the actor's child, and that has one picture in hand.
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
-    import ray
-
-    local = {"num_cpus": num_workers, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
-    try:
-        ray.init(
-            address=address or "local",  # without an address Ray joins whatever cluster was started on this machine
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            **({} if address else local),
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address}" if address else "a local Ray"
-        raise JobError(f"cannot start on {where}: {' '.join(str(error).split())[:300]}") from None
 
 
 def _get(reference: Any) -> Any:

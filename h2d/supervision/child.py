@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -19,18 +19,18 @@ from types import ModuleType
 from typing import Any
 
 from h2d.errors import JobError, UserError
-from h2d.pipelines.attempts import Care
-from h2d.pipelines.plan import Shard
-from h2d.pipelines.worker import Job
+from h2d.supervision.job import Care, Job, Shard
 
 
-def start_child(job: Job) -> tuple[BaseProcess, Connection]:
+def start_child(job: Job, preload: Sequence[str] = ()) -> tuple[BaseProcess, Connection]:
     """A process that sets the job up and then does the shards that it is sent; the first answer is "ready".
+
+    `preload` are modules that all such processes need: imported once, where this is the first of them.
 
     From a fork server: a fork of this process would inherit the threads of Arrow and torch, and their locks.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["h2d.pipelines.executors.child", "h2d.pipelines.choices"])
+    context.set_forkserver_preload([__name__, *preload])
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), daemon=True)
     with _without_main():

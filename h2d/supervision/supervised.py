@@ -8,7 +8,7 @@ a driver that is killed finds the same pictures once more.
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -18,11 +18,8 @@ from signal import Signals
 from typing import Any, Final
 
 from h2d.errors import JobError
-from h2d.pipelines.attempts import NUM_ATTEMPTS, Care, Failure
-from h2d.pipelines.executors.child import start_child
-from h2d.pipelines.parts import Tally
-from h2d.pipelines.plan import Shard
-from h2d.pipelines.worker import Job, OnPictures
+from h2d.supervision.child import start_child
+from h2d.supervision.job import NUM_ATTEMPTS, Care, Failure, Job, OnPictures, Shard, Tally
 
 TIMEOUT_FLOOR_S: Final = 300.0
 TIMEOUT_OVER_MEDIAN: Final = 20.0
@@ -47,9 +44,10 @@ class _Death:
 class Supervised:
     """A job whose child is replaced whenever it dies."""
 
-    def __init__(self, job: Job, *, timeout_s: float | None) -> None:
+    def __init__(self, job: Job, *, timeout_s: float | None, preload: Sequence[str] = ()) -> None:
         self._job = job
         self._timeout_s = timeout_s
+        self._preload = preload
         self._seconds: deque[float] = deque(maxlen=101)
         self._child: tuple[BaseProcess, Connection] | None = None
         self._working = False
@@ -59,14 +57,14 @@ class Supervised:
     def setup(self) -> None:
         """Start the child; raises its error, or `JobError` when it dies."""
         self._memory_kills = _num_memory_kills()
-        self._child = start_child(self._job)
+        self._child = start_child(self._job, self._preload)
         answer = self._hear(None)
         if isinstance(answer, _Death):
             raise JobError(f"a worker of the {self._job.name} stage died while it started: {answer.message}")
         assert answer[0] == "ready"
 
-    def run(self, shard: Shard, on_pictures: OnPictures) -> Tally:
-        """Do the shard, with as many children as that takes."""
+    def run(self, shard: Shard, on_pictures: OnPictures) -> Any:
+        """Do the shard, with as many children as that takes; what the job gives for it."""
         care, told, deaths_between = Care(), Tally(), 0
 
         def tell(so_far: Tally) -> None:
@@ -80,14 +78,14 @@ class Supervised:
             if self._child is None:
                 self.setup()
             suspects, end = self._one_life(shard, care, tell)
-            if isinstance(end, Tally):
+            if not isinstance(end, _Death):
                 return end
             self._num_deaths += 1
             deaths_between += not suspects
             if self._num_deaths >= MAX_DEATHS or deaths_between >= MAX_DEATHS_BETWEEN_PICTURES:
                 raise JobError(
-                    f"workers of the {self._job.name} stage keep dying, now on shard {shard.number} (split "
-                    f"{shard.split}): {end.message}; finished shards are kept"
+                    f"workers of the {self._job.name} stage keep dying, now on {shard.title}: {end.message};"
+                    " finished shards are kept"
                 )
             care = _more_care(care, suspects, end)
 
@@ -102,10 +100,11 @@ class Supervised:
             process.join(PATIENCE_S)
         self._end_child()
 
-    def _one_life(
-        self, shard: Shard, care: Care, tell: Callable[[Tally], None]
-    ) -> tuple[tuple[int, ...], Tally | _Death]:
-        """Send the shard and listen until it is done or the child is no more; the pictures it had in hand then."""
+    def _one_life(self, shard: Shard, care: Care, tell: Callable[[Tally], None]) -> tuple[tuple[int, ...], Any]:
+        """Send the shard and listen until it is done or the child is no more; the pictures it had in hand then.
+
+        The second is the job's answer, or a `_Death`.
+        """
         assert self._child is not None
         self._working = True
         with suppress(BrokenPipeError):  # it died while it waited; that is what is heard next
