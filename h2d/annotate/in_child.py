@@ -11,7 +11,6 @@ from h2d.annotate.base import Annotator
 from h2d.supervision.job import Care, Failure, OnBegin, OnPictures, Tally
 from h2d.supervision.supervised import Supervised
 
-
 _PRELOADED: Final = (__name__, "h2d.annotate.keypoints.holistic", "matplotlib.pyplot")
 """Imported once for all processes; of what MediaPipe imports, what takes longest. Not itself: it dies of forks."""
 
