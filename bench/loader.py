@@ -21,17 +21,17 @@ import torch
 
 from h2d.images import decode_rgb, encode_jpeg
 from h2d.manifests.files import write_json, write_parquet
-from h2d.manifests.masks import read_mask
-from h2d.manifests.rle import encode_rle
+from h2d.manifests.masks import dilate, read_mask
+from h2d.manifests.rle import decode_joined, encode_rle
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
 from h2d.manifests.store import Manifest, part_path
 from h2d.pose.draw import draw_skeleton
 from h2d.pose.layouts import HAND_BONES, HANDS
-from h2d.train.batches import draw_noise, planes, shift_colours
+from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours
 from h2d.train.hand import HandOptions, HandStage
 from h2d.train.loading import Share, step_batches
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
-from h2d.train.parts import caption_tokens
+from h2d.train.parts import caption_tokens, shrink_mask
 from h2d.train.rows import Rows, divide
 
 GOALS = {"hand": 400, "outpaint": 250}
@@ -192,6 +192,7 @@ def parts_ms(manifest: Manifest) -> dict[str, dict[str, float]]:
     square, random = decode_rgb(crop["image"]), np.random.default_rng(0)
     batch = [made["hand"].examples()(crop, random, training=True) for _ in range(BATCH)]
     names = batch[0].keys()
+    grown = dilate(decode_joined([person["mask_left"], person["mask_right"]]))[: PICTURE_HW[1]]
     return {
         "both": {
             "noise": _ms(lambda: draw_noise(random, size_px=512)),
@@ -204,12 +205,13 @@ def parts_ms(manifest: Manifest) -> dict[str, dict[str, float]]:
         "hand": {
             "read": _ms(lambda: [rows["hand"].row(n) for n in range(256)], times=1) / 256,
             "JPEG": _ms(lambda: decode_rgb(crop["image"])),
-            "mask": _ms(lambda: read_mask(crop["mask"])),
+            "mask, a plane": _ms(lambda: mask_plane(read_mask(crop["mask"]))),
         },
         "outpaint": {
             "read": _ms(lambda: [rows["outpaint"].row(n) for n in range(256)], times=1) / 256,
             "JPEG": _ms(lambda: decode_rgb(person["image"])),
-            "masks": _ms(lambda: [read_mask(person[name]) for name in ("mask_left", "mask_right")]),
+            "masks": _ms(lambda: dilate(decode_joined([person["mask_left"], person["mask_right"]]))),
+            "masks cut, shrunk, a plane": _ms(lambda: mask_plane(shrink_mask(grown.T, 512).T)),
             "skeleton": _ms(lambda: draw_skeleton(person["body"], (512, 512), style="v1.1")),
         },
     }

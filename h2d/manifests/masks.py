@@ -33,7 +33,7 @@ def dilate(mask: Bool[np.ndarray, "h w"], size: int = DEFAULT_DILATION) -> Bool[
         return mask
     if mask.flags.f_contiguous and not mask.flags.c_contiguous:  # as COCO's masks are; OpenCV would copy it twice
         return dilate(mask.T, size).T
-    grown = cv2.dilate(np.ascontiguousarray(mask).view(np.uint8), np.ones((size, size), np.uint8))
+    grown = cv2.dilate(mask.view(np.uint8), np.ones((size, size), np.uint8))
     return np.asarray(grown, np.uint8).view(bool)
 
 

@@ -3,7 +3,7 @@
 Any COCO tool reads them. Axis legend: h height, w width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,26 @@ def encode_rle(mask: Bool[np.ndarray, "h w"]) -> dict[str, Any]:
 
 def decode_rle(rle: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
     """Decode a mask; raises `UserError` when the run lengths are damaged."""
+    return decode_joined([rle])
+
+
+def decode_joined(rles: Sequence[Mapping[str, Any]]) -> Bool[np.ndarray, "h w"]:
+    """Decode masks of one picture into one that has the pixels of all; raises `UserError` when one is damaged.
+
+    They are joined as run lengths, which are far fewer than pixels.
+    """
     from pycocotools import mask as coco
 
+    checked = [_checked(rle) for rle in rles]
+    sizes = {tuple(rle["size"]) for rle in checked}
+    if len(sizes) > 1:
+        raise UserError(f"damaged masks: one picture's have the sizes {sorted(sizes)}: prepare it again")
+    decoded = coco.decode(coco.merge(checked) if len(checked) > 1 else checked[0])
+    return np.asarray(decoded, np.uint8).view(bool)
+
+
+def _checked(rle: Mapping[str, Any]) -> dict[str, Any]:
+    """As pycocotools takes it."""
     height, width = _checked_size(rle)
     counts = rle["counts"]
     total = _total_of_runs(counts)
@@ -31,8 +49,7 @@ def decode_rle(rle: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
         raise UserError(
             f"damaged mask: its runs cover {total} pixels, but its size is {height} x {width}: prepare it again"
         )
-    decoded = coco.decode({"size": [height, width], "counts": counts.encode("ascii")})
-    return np.asarray(decoded).astype(bool)
+    return {"size": [height, width], "counts": counts.encode("ascii")}
 
 
 def _checked_size(rle: Mapping[str, Any]) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def load_unet(base: Path) -> Any:
 
     check_base(base)
     if base.is_dir():
-        return UNet2DConditionModel.from_pretrained(**_stored(_part(base, "unet")))
+        return UNet2DConditionModel.from_pretrained(**stored_weights(_part(base, "unet")))
     return unet_of(base)
 
 
@@ -49,7 +49,7 @@ def load_vae(base: Path) -> Any:
 
     check_base(base)
     if base.is_dir():
-        return AutoencoderKL.from_pretrained(**_stored(_part(base, "vae")))
+        return AutoencoderKL.from_pretrained(**stored_weights(_part(base, "vae")))
     return vae_of(base)
 
 
@@ -60,7 +60,7 @@ def load_text_encoder(base: Path) -> Any:
     check_base(base)
     if base.is_file():
         return text_encoder_of(base)
-    return CLIPTextModel.from_pretrained(**_stored(_part(base, "text_encoder")))
+    return CLIPTextModel.from_pretrained(**stored_weights(_part(base, "text_encoder")))
 
 
 def load_tokenizer(base: Path) -> Any:
@@ -95,6 +95,18 @@ def read_config(base: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def stored_weights(folder: Path) -> dict[str, Any]:
+    """What `from_pretrained` is told of one network's folder, to give it in float32.
+
+    Some checkpoints are published in half precision only, by another name.
+    """
+    half_only = any(folder.glob("*.fp16.safetensors")) and not any(
+        not file.name.endswith(".fp16.safetensors") for file in folder.glob("*.safetensors")
+    )
+    variant = {"variant": "fp16"} if half_only else {}
+    return {"pretrained_model_name_or_path": folder, "use_safetensors": True, "torch_dtype": torch.float32, **variant}
+
+
 def _part(base: Path, name: str) -> Path:
     folder = base / name
     if not folder.is_dir():
@@ -102,12 +114,3 @@ def _part(base: Path, name: str) -> Path:
     if not any(folder.glob("*.safetensors")) and any(folder.glob("*.bin")):
         raise UserError(f"{folder}: pickled weights can run code when they are read: convert them to .safetensors")
     return folder
-
-
-def _stored(folder: Path) -> dict[str, Any]:
-    """What `from_pretrained` is told: some checkpoints are published in half precision only, by another name."""
-    half_only = any(folder.glob("*.fp16.safetensors")) and not any(
-        not file.name.endswith(".fp16.safetensors") for file in folder.glob("*.safetensors")
-    )
-    variant = {"variant": "fp16"} if half_only else {}
-    return {"pretrained_model_name_or_path": folder, "use_safetensors": True, "torch_dtype": torch.float32, **variant}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from h2d.errors import UserError
-from h2d.models.base import check_base
+from h2d.models.base import check_base, stored_weights
 
 Fill: TypeAlias = Literal["grey", "black", "white"]
 FILLS: Final[dict[Fill, float]] = {"grey": 0.0, "black": -1.0, "white": 1.0}
@@ -95,7 +95,7 @@ def load_controlnet(folder: Path, *, control_mask: bool = False) -> ControlNetMo
     check_base(folder)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no ControlNet in diffusers' format: config.json is missing")
-    controlnet: ControlNetModel = ControlNetModel.from_pretrained(folder, use_safetensors=True)
+    controlnet: ControlNetModel = ControlNetModel.from_pretrained(**stored_weights(folder))
     return with_mask_channel(controlnet) if control_mask else controlnet
 
 

@@ -69,7 +69,10 @@ def shift_colours(
 
 def mask_plane(mask: Bool[np.ndarray, "h w"]) -> UInt8[Tensor, "1 h w"]:
     """A mask as an example holds it: 0 or 255."""
-    return torch.from_numpy(np.ascontiguousarray(mask)[None].view(np.uint8) * np.uint8(255))
+    rows = mask.view(np.uint8)
+    if mask.flags.f_contiguous and not mask.flags.c_contiguous:  # as COCO's masks are; numpy would copy pixel by pixel
+        rows = np.asarray(cv2.transpose(rows.T), np.uint8)
+    return torch.from_numpy((rows * np.uint8(255))[None])
 
 
 def _looked_up(picture: Planes, levels: Float64[np.ndarray, "3 256"]) -> Planes:

@@ -1,6 +1,6 @@
 """The training loop: one for every stage, on a CPU, a GPU or several.
 
-Everything is checked before the first step (`plan.py`). A step is a function of weights and batch (`stage.py`), so what
+Everything is checked before the first step (`plan.py`). A step (`step.py`) is a function of weights and batch, so what
 is saved is weights, their average, the optimizer's state and the number of the step.
 """
 
@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from h2d.config import as_plain
 from h2d.images import encode_png
 from h2d.manifests.files import write_bytes, write_json
 from h2d.train.cache import Cache, CachedStage
-from h2d.train.checkpoints import load_optimizer, load_weights, remove_unfinished, save_checkpoint
+from h2d.train.checkpoints import load_weights, remove_unfinished, save_checkpoint
 from h2d.train.config import TrainConfig
 from h2d.train.loading import on_device, step_batches
 from h2d.train.looking import Looker
-from h2d.train.optimizer import Average, build_optimizer, rate_at
 from h2d.train.plan import Plan, plan
 from h2d.train.report import write_report
-from h2d.train.setting_up import check_gpu_memory, place, share_of, start_accelerator
-from h2d.train.stage import Batch, Losses, Networks, TrainingStage
-from h2d.train.step_log import Measured, StepLog, Watch, cut_log, read_log
+from h2d.train.setting_up import check_gpu_memory, share_of, start_accelerator
+from h2d.train.stage import Batch
+from h2d.train.step import Stepper
+from h2d.train.step_log import StepLog, Watch, cut_log, read_log
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,39 +54,26 @@ def train(config: TrainConfig, watch: Watch, *, fresh: bool = False) -> Outcome:
     return run.go(watch)
 
 
-class _Step(nn.Module):
-    """What distributed training wraps: the trained networks, and the loss as their forward pass."""
-
-    def __init__(self, stage: TrainingStage, networks: Networks) -> None:
-        super().__init__()
-        self.trained = networks.trained
-        self._stage, self._networks = stage, [networks]
-
-    def forward(self, batch: Batch) -> Losses:
-        return self._stage.loss(self._networks[0], batch)
-
-
 class _Run:
     def __init__(self, config: TrainConfig, planned: Plan, *, fresh: bool) -> None:
         self._config, self._plan, self._stage = config, planned, planned.stage
         self._accelerator = start_accelerator(config)
         self._share = share_of(config, self._accelerator)
-        self._accelerator.gradient_accumulation_steps = self._share.accumulation
         self._open_folder(fresh=fresh)
         self._networks = self._stage.build(seed=config.seed)
         averages = load_weights(planned.resume, self._networks.trained) if planned.resume else {}
         check_gpu_memory(self._networks, self._stage, config, self._accelerator, self._share.micro_batch)
-        place(self._networks, config, self._accelerator)
-        self._average = Average(self._networks.trained, config.average)
         self._examples = self._stage.examples()
-        optimizer = build_optimizer([*self._networks.trained.parameters()], config.optimizer)
-        module = _Step(self._stage, self._networks)
-        self._module, self._optimizer = self._accelerator.prepare(module, optimizer)
+        self._stepper = Stepper(self._stage, self._networks, config, self._accelerator, self._share)
         if planned.resume:
-            self._average.load({name: tensor.to(self._device) for name, tensor in averages.items()})
-            load_optimizer(planned.resume, self._optimizer.optimizer)
+            self._stepper.resume(planned.resume, averages)
         self._looker = Looker(
-            self._stage, self._networks, self._examples, self._average, self._accelerator, seed=config.seed
+            self._stage,
+            self._networks,
+            self._examples,
+            self._stepper.average,
+            self._accelerator,
+            seed=config.seed,
         )
 
     @property
@@ -112,7 +99,7 @@ class _Run:
         log = StepLog(config.out, self._accelerator, watch, steps=config.steps, global_batch=config.global_batch)
         self._networks.trained.train()
         while step < config.steps and not log.stopped:
-            log.add(step + 1, self._step(step, batches))
+            log.add(step + 1, self._stepper.take(step, batches))
             step += 1
             log.settle(self._look(step), all_steps=self._saves_after(step))
             if self._saves_after(step):
@@ -158,32 +145,6 @@ class _Run:
         with self._accelerator.autocast():
             return Cache(self._plan.division.training, self._examples, encoded)
 
-    def _step(self, step: int, batches: Iterator[Batch]) -> Measured:
-        """One step of the optimizer: the means of the losses over its micro-batches."""
-        torch.manual_seed(hash((self._config.seed, step)) % 2**31)
-        sums: dict[str, Tensor] = {}
-        samples = []
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate_at(step, self._config.optimizer, num_steps=self._config.steps)
-        for _ in range(self._share.accumulation):
-            batch = on_device(next(batches), self._device)
-            with self._accelerator.accumulate(self._module):
-                with self._accelerator.autocast():
-                    losses = self._module(batch)
-                self._accelerator.backward(losses.total)
-                if self._accelerator.sync_gradients:
-                    length = self._accelerator.clip_grad_norm_(
-                        self._module.parameters(), self._config.optimizer.max_gradient_norm
-                    )
-                self._optimizer.step()
-                self._optimizer.zero_grad()
-            samples.append((batch.ids, losses.per_sample))
-            for name, value in {"loss": losses.total.detach(), **losses.parts}.items():
-                sums[name] = sums[name] + value if name in sums else value
-        self._average.update(step + 1)
-        means = {name: value / self._share.accumulation for name, value in sums.items()}
-        return Measured(values={**means, "gradient_norm": length}, samples=samples)
-
     def _look(self, step: int) -> dict[str, float]:
         """Validate and preview where it is time; what is found belongs into the log."""
         output, division = self._config.output, self._plan.division
@@ -209,15 +170,15 @@ class _Run:
             facts = {"config": as_plain(self._config), "manifests": self._plan.manifests}
 
             def save_model(folder: Path) -> None:
-                with self._average.applied():
+                with self._stepper.average.applied():
                     self._stage.save(self._networks, folder, {**facts, "step": step})
 
             path = save_checkpoint(
                 self._config.out,
                 step,
                 trained=self._networks.trained,
-                average=self._average.tensors(),
-                optimizer=self._optimizer.optimizer,
+                average=self._stepper.average.tensors(),
+                optimizer=self._stepper.optimizer,
                 facts=facts,
                 save_model=save_model,
                 keep=self._config.output.keep_checkpoints,

@@ -5,8 +5,7 @@ Axis legend: b batch, h w picture size.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import or_
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,7 +19,7 @@ from h2d.config import config
 from h2d.errors import UserError
 from h2d.images import decode_rgb, resize
 from h2d.manifests.masks import DEFAULT_DILATION, dilate
-from h2d.manifests.rle import decode_rle
+from h2d.manifests.rle import decode_joined
 from h2d.models.base import (
     check_base,
     check_parts,
@@ -110,21 +109,27 @@ class OutpaintExamples:
         picture = decode_rgb(row["image"])
         left, top, side = square_around(row["body"], (picture.shape[0], picture.shape[1]))
         window = slice(top, top + side), slice(left, left + side)
-        square = planes(resize(np.ascontiguousarray(picture[window]), (self.size_px, self.size_px)))
+        square = planes(resize(picture[window], (self.size_px, self.size_px)))
         if colours is not None and self.options.augment:
             square = shift_colours(square, colours)
-        # COCO's masks lie column by column: cut and changed lying on their side, they are copied once.
-        mask = dilate(_hands_mask(row).T[window[::-1]], self.options.dilation_px)
         points = moved(row["body"], scale=self.size_px / side, shift=(-left, -top))
         pose = Pose(people=points[None], width=self.size_px, height=self.size_px)
         skeleton = control_picture(pose, style=self.options.skeleton)
-        kept = shrink_mask(mask, self.size_px).T & (self.options.keep == "hands")
         return {
             "image": torch.from_numpy(square),
-            "mask": mask_plane(kept),
+            "mask": mask_plane(self._kept(row, window)),
             "skeleton": torch.from_numpy(planes(skeleton)),
             "tokens": caption_tokens(self.tokenizer, row["caption"]),
         }
+
+    def _kept(self, row: Row, window: tuple[slice, slice]) -> Bool[np.ndarray, "h w"]:
+        """Both hands' mask within the window; `usable` has seen that one is there."""
+        if self.options.keep == "nothing":
+            return np.zeros((self.size_px, self.size_px), bool)
+        mask = decode_joined([row[name] for name in ("mask_left", "mask_right") if row[name] is not None])
+        # COCO's masks lie column by column: cut and changed lying on their side, they need no copy.
+        grown = dilate(mask.T[window[::-1]], self.options.dilation_px)
+        return shrink_mask(grown, self.size_px).T
 
     def varied(self, example: Example, random: np.random.Generator, *, training: bool) -> Example:
         """Noise, and the caption dropped."""
@@ -267,9 +272,3 @@ class OutpaintStage:
             networks.frozen["unet"], noisy, steps, text, batch["skeleton"], batch["mask"], canvas
         )
         return noise
-
-
-def _hands_mask(row: Row) -> Bool[np.ndarray, "h w"]:
-    """Both hands, undilated; `usable` has seen that one is there."""
-    masks = [decode_rle(row[name]) for name in ("mask_left", "mask_right") if row[name] is not None]
-    return reduce(or_, masks)

@@ -56,7 +56,7 @@ def shrink_mask(mask: Bool[np.ndarray, "h w"], size_px: int) -> Bool[np.ndarray,
         return mask
     if mask.flags.f_contiguous and not mask.flags.c_contiguous:
         return shrink_mask(mask.T, size_px).T
-    levels = np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255)
+    levels = mask.view(np.uint8) * np.uint8(255)
     covered = cv2.resize(levels, (size_px, size_px), interpolation=cv2.INTER_AREA)
     return np.asarray(covered >= 128)
 

@@ -1,9 +1,11 @@
 """`h2d train` with no options: the paper's presets, and what is missing said in one line."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from h2d.cli import main
 from h2d.cli.train import _choices
 from h2d.errors import UserError
 
@@ -28,3 +30,16 @@ def test_a_default_manifest_that_is_not_there_is_said_with_its_command(stage, tm
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=rf"{MANIFESTS[stage]}: no such manifest: make it \(h2d prepare "):
         _choices(stage, dict(NOTHING), None, [])
+
+
+def test_8_bit_adam_without_its_package_is_one_line_before_anything_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # importing it fails, as where it is not installed
+    asked = ["train", "hand", "--manifest", str(tmp_path / "nothing"), "--set", "optimizer.name=adamw8bit"]
+    monkeypatch.setattr(sys, "argv", ["h2d", *asked, "--set", "options.base=tiny", "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "h2d: optimizer.name = adamw8bit needs bitsandbytes: pip install bitsandbytes, or set optimizer.name=adamw"
+    ]
+    assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
 from h2d.errors import UserError
-from h2d.manifests.rle import decode_rle, encode_rle
+from h2d.manifests.rle import decode_joined, decode_rle, encode_rle
 
 
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda size: arrays(bool, size)))
@@ -14,6 +14,22 @@ def test_round_trip(mask):
     rle = encode_rle(mask)
     np.testing.assert_array_equal(decode_rle(rle), mask)
     assert decode_rle(rle).dtype == bool
+
+
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(
+        lambda size: st.lists(arrays(bool, size), min_size=1, max_size=3)
+    )
+)
+def test_joined_masks_are_one_that_has_all_their_pixels(masks):
+    joined = decode_joined([encode_rle(mask) for mask in masks])
+    np.testing.assert_array_equal(joined, np.any(masks, axis=0))
+    assert joined.dtype == bool
+
+
+def test_masks_of_other_sizes_are_not_joined():
+    with pytest.raises(UserError, match=r"damaged masks: .* sizes \[\(3, 4\), \(4, 3\)\]: prepare it again"):
+        decode_joined([encode_rle(np.ones((3, 4), bool)), encode_rle(np.ones((4, 3), bool))])
 
 
 @pytest.mark.parametrize("value", [False, True])

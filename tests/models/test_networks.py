@@ -131,12 +131,16 @@ def test_pickles_are_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_what_is_published_in_half_precision_only_is_read_as_float(tiny, tmp_path, both):
-    whole = load_unet(tiny)
-    copy.deepcopy(whole).half().save_pretrained(tmp_path / "unet", variant="fp16")
+@pytest.mark.parametrize("part", ["unet", "controlnet"])
+def test_what_is_published_in_half_precision_only_is_read_as_float(tiny, tmp_path, part, both):
+    def load(base):
+        return load_unet(base) if part == "unet" else load_controlnet(base / part)
+
+    whole = load(tiny)
+    copy.deepcopy(whole).half().save_pretrained(tmp_path / part, variant="fp16")
     if both:
-        whole.save_pretrained(tmp_path / "unet")
-    weights = load_unet(tmp_path).state_dict()
+        whole.save_pretrained(tmp_path / part)
+    weights = load(tmp_path).state_dict()
     for name, weight in whole.state_dict().items():
         assert weights[name].dtype == torch.float32
         assert torch.equal(weights[name], weight if both else weight.half().float()), name

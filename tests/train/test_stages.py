@@ -1,5 +1,6 @@
 """Both stages, made small: examples of rows, a finite loss with gradients where they belong, preview and save."""
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,7 +8,7 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
 from h2d.images import encode_jpeg
-from h2d.manifests.rle import encode_rle
+from h2d.manifests.rle import decode_rle, encode_rle
 from h2d.models.hand_generator import HandGenerator
 from h2d.models.outpainter import Outpainter
 from h2d.pose.squares import square_around
@@ -114,6 +115,42 @@ def test_masks_and_captions_are_dropped_by_sample_and_flips_swap_sides():
     torch.testing.assert_close(changed["mask"], plain["mask"].flip(-1))
     torch.testing.assert_close(changed["hands"][:, 1, :, 0], SIZE - plain["hands"][:, 0, :, 0])
     torch.testing.assert_close(plain["noise"], changed["noise"])
+
+
+def plain_example(row: dict, options: OutpaintOptions) -> dict[str, np.ndarray]:
+    """The pixels of an outpainter's example, each step on whole arrays of its own."""
+    picture = cv2.imdecode(np.frombuffer(row["image"], np.uint8), cv2.IMREAD_COLOR_RGB)
+    left, top, side = square_around(row["body"], picture.shape[:2])
+    masks = [decode_rle(row[name]) for name in ("mask_left", "mask_right") if row[name] is not None]
+    cut = [np.ascontiguousarray(whole[top : top + side, left : left + side]) for whole in (picture, *masks)]
+    mask = np.any(cut[1:], axis=0).astype(np.uint8)
+    mask = cv2.dilate(mask, np.ones((options.dilation_px, options.dilation_px), np.uint8)) * np.uint8(255)
+    square, levels = (cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for part in (cut[0], mask))
+    kept = (levels >= 128) & (options.keep == "hands")
+    return {"image": square.transpose(2, 0, 1), "mask": (kept * np.uint8(255))[None]}
+
+
+@pytest.mark.parametrize("keep", ["hands", "nothing"])
+@pytest.mark.parametrize("size_hw", [(96, 128), (150, 100), (SIZE, SIZE)])
+def test_examples_of_the_outpainter_are_those_of_plain_steps_to_the_bit(size_hw, keep):
+    """Hands cross the edges of the square: what lies beyond them must not be dilated into it."""
+    options = OutpaintOptions(base="tiny", controlnet="tiny", keep=keep)
+    examples = OutpaintStage(options, size_px=SIZE).examples()
+    random = np.random.default_rng(0)
+    for number in range(12):
+        masks = np.zeros((2, *size_hw), np.uint8)
+        for mask in masks:
+            cv2.circle(mask, random.integers((0, 0), size_hw[::-1]).tolist(), int(random.integers(3, 40)), 1, -1)
+        sides = [encode_rle(mask.astype(bool)) if number % 3 != side else None for side, mask in enumerate(masks)]
+        picture = cv2.resize(random.integers(0, 255, (6, 8, 3)).astype(np.uint8), size_hw[::-1])
+        body = np.column_stack([random.normal(random.uniform((0, 0), size_hw[::-1]), 9, (133, 2)), np.ones(133)])
+        row = {
+            "id": "body", "image": encode_jpeg(picture), "body": body.astype(np.float32), "mask_left": sides[0],
+            "mask_right": sides[1], "caption": None,
+        }  # fmt: skip
+        example = examples.fixed(row, None)
+        for name, values in plain_example(row, options).items():
+            assert np.array_equal(example[name].numpy(), values), (number, name)
 
 
 def test_usable_rows():
