@@ -5,11 +5,14 @@ Pictures and answers travel through a pipe, in a millisecond or two.
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from h2d.annotate.base import Annotator
 from h2d.supervision.job import Care, Failure, OnBegin, OnPictures, Tally
 from h2d.supervision.supervised import Supervised
+
+_PRELOADED: Final = (__name__, "h2d.annotate.keypoints.holistic", "matplotlib.pyplot")
+"""Imported once for all processes; of what MediaPipe imports, what takes longest. Not itself: it dies of forks."""
 
 
 class Lost(RuntimeError):  # noqa: N818  # an answer of a kind
@@ -21,7 +24,7 @@ class InChild:
 
     def __init__(self, annotator: Annotator, method: str, *, name: str, timeout_s: float | None = None) -> None:
         asked = _Asked(annotator=annotator, method=method, name=name)
-        self._worker = Supervised(asked, timeout_s=timeout_s, preload=(__name__,))
+        self._worker = Supervised(asked, timeout_s=timeout_s, preload=_PRELOADED)
 
     def setup(self) -> None:
         """Start the process and set the annotator up in it."""
