@@ -121,6 +121,8 @@ def run(
     """
     from h2d.eval.picture_list import read_list
     from h2d.eval.run import evaluate_methods
+    from h2d.infer.baselines import OURS
+    from h2d.infer.choosing import default_models
 
     names = [name.strip() for name in method.split(",") if name.strip()]
     if not names:
@@ -129,6 +131,8 @@ def run(
     choices = choices_of(config, overrides, segmenter, features, resamples, device)
     placing = placing_of(workers, address, manifest)
     pictures = read_list(list_file)
+    if not (json or hand or hand_controlnet or outpaint or pipeline) and any(name.startswith(OURS) for name in names):
+        say(default_models().about)
     _carry_out(
         lambda watch: evaluate_methods(names, pictures, out, options, choices, watch, placing, fresh=fresh), out, json
     )
