@@ -1,6 +1,7 @@
-"""Stable Diffusion 1.x and CLIP in miniature, random weights: real classes and files, for tests and small machines."""
+"""Stable Diffusion 1.x, CLIP and SAM in miniature, random weights: real classes and files, for tests and trials."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ import torch
 _TEXT_WIDTH: Final = 32
 _NUM_TOKENS: Final = 77
 CHANNELS: Final = (32, 64)
+SAM_PX: Final = 128
+"""Side of the pictures that the small SAM sees."""
 
 
 def write_tiny(folder: Path, *, seed: int = 0, in_channels: int = 4) -> None:
@@ -47,6 +50,37 @@ def write_tiny_clip(folder: Path, *, seed: int = 0) -> None:
         "size": 32,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
+
+
+def tiny_sam() -> Any:
+    """SAM, with weights of torch's global generator; its windows do not divide its grid, as those of the real ones."""
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    side = SAM_PX // 16
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=SAM_PX,
+            embed_dim=16,
+            depth=2,
+            num_heads=2,
+            mlp_ratio=2,
+            out_chans=16,
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=5,
+            global_attn_indexes=(1,),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=16, image_embedding_size=(side, side), input_image_size=(SAM_PX, SAM_PX), mask_in_chans=4
+        ),
+        mask_decoder=MaskDecoder(
+            transformer_dim=16,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=16, mlp_dim=32, num_heads=2),
+            iou_head_hidden_dim=16,
+        ),
+        pixel_mean=[123.675, 116.28, 103.53],
+        pixel_std=[58.395, 57.12, 57.375],
+    ).eval()
 
 
 def tiny_unet(in_channels: int = 4) -> Any:

@@ -3,7 +3,6 @@
 import logging
 import pickle
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from masks_samples import SIZE_HW, open_hand, photograph, true_mask
 from segment_anything import SamPredictor, sam_model_registry
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import Sam
 
 from h2d.annotate.base import HandView
 from h2d.annotate.masks.cleanup import MaskRules, clean_mask
@@ -22,39 +21,10 @@ from h2d.annotate.masks.sam_model import PromptedSam
 from h2d.annotate.masks.sam_weights import file_sha256, load_sam
 from h2d.config import validate_config
 from h2d.errors import UserError
+from h2d.models.tiny import SAM_PX, tiny_sam
 from h2d.pose.points import missing_points
 
 RULES = MaskRules()
-INPUT_PX = 128
-
-
-def tiny_sam() -> Sam:
-    """Global and windowed blocks; windows that do not divide the grid of 8 x 8."""
-    side = INPUT_PX // 16
-    return Sam(
-        image_encoder=ImageEncoderViT(
-            img_size=INPUT_PX,
-            embed_dim=16,
-            depth=2,
-            num_heads=2,
-            mlp_ratio=2,
-            out_chans=16,
-            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=5,
-            global_attn_indexes=(1,),
-        ),
-        prompt_encoder=PromptEncoder(
-            embed_dim=16, image_embedding_size=(side, side), input_image_size=(INPUT_PX, INPUT_PX), mask_in_chans=4
-        ),
-        mask_decoder=MaskDecoder(
-            transformer_dim=16,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=16, mlp_dim=32, num_heads=2),
-            iou_head_hidden_dim=16,
-        ),
-        pixel_mean=[123.675, 116.28, 103.53],
-        pixel_std=[58.395, 57.12, 57.375],
-    ).eval()
 
 
 @pytest.fixture
@@ -97,7 +67,7 @@ def runner_of(sam: Sam) -> PromptedSam:
 
 
 def test_fused_attention_is_the_same_function(sam):
-    pictures = torch.randn(2, 3, INPUT_PX, INPUT_PX)
+    pictures = torch.randn(2, 3, SAM_PX, SAM_PX)
     with torch.inference_mode():
         theirs = sam.image_encoder(pictures)
         fuse_attention(sam.image_encoder)
@@ -106,7 +76,7 @@ def test_fused_attention_is_the_same_function(sam):
 
 
 def test_relative_positions_matter_to_that_test(sam):
-    pictures = torch.randn(1, 3, INPUT_PX, INPUT_PX)
+    pictures = torch.randn(1, 3, SAM_PX, SAM_PX)
     with torch.inference_mode():
         before = sam.image_encoder(pictures)
         sam.image_encoder.blocks[1].attn.rel_pos_w.neg_()
@@ -127,7 +97,7 @@ def test_batched_logits_are_those_of_the_packages_predictor(sam):
     views = [two_hand_view(), one_hand_view()]
     prompts = [prompts_of(view) for view in views]
     predictor, expected = SamPredictor(sam), []
-    scale = INPUT_PX / SIZE_HW[0]
+    scale = SAM_PX / SIZE_HW[0]
     for view, hands in zip(views, prompts, strict=True):
         predictor.set_image(view.picture)
         for prompt in hands.values():

@@ -82,9 +82,9 @@ def test_sam_is_asked_for_what_is_seen():
 def test_tiny_sam_answers_and_an_absent_one_is_named(tmp_path, monkeypatch, person):
     import torch
     from segment_anything import sam_model_registry
-    from test_masks_sam import tiny_sam
 
     from h2d.errors import UserError
+    from h2d.models.tiny import tiny_sam
 
     torch.manual_seed(0)
     monkeypatch.setitem(sam_model_registry, "vit_b", tiny_sam)
