@@ -3,7 +3,7 @@
 #
 #   sh scripts/evaluate_miniature.sh [PICTURES] [STEPS] [GUIDANCE]      with manifests/miniature of `make miniature`
 set -eu
-pictures=${1:-200} steps=${2:-50} guidance=${3:-2}
+pictures=${1:-200} steps=${2:-50} guidance=${3:-1}
 H2D=${H2D:-h2d}
 out=${OUT:-runs/miniature/evaluation}
 list=$out.jsonl

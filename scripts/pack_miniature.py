@@ -18,8 +18,8 @@ from h2d.models.shipped import MINIATURE, SHIPPED, miniature_folder
 from h2d.train.checkpoints import newest
 
 LIMIT_BYTES = 40_000_000
-GUIDANCE = 2.0
-"""What the miniature is saved with: more makes its colours gaudy."""
+GUIDANCE = 1.0
+"""What the miniature is saved with, by eye: hands lose their shape under more."""
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     if decoder := newest(runs / "decoder"):
         for pipe in (both, text_to_image):
             pipe.register_modules(vae=load_vae(decoder / "model"))
-        both.register_modules(hand_vae=None)
+    both.register_modules(hand_vae=None, text_encoder=text_to_image.text_encoder, hand_text_encoder=None)
     networks = {
         MINIATURE: both,
         "miniature-base": text_to_image,

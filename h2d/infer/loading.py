@@ -50,7 +50,12 @@ def made_ready(pipe: Any, device: Any, dtype: Any) -> Any:
 
 
 def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
-    """A pipeline that `save_pretrained` wrote; raises `UserError` where it is none, or pickled."""
+    """A pipeline that `save_pretrained` wrote; raises `UserError` where it is none, or pickled.
+
+    In float32 unless `options` say otherwise: left alone, some parts would come in the precision of their files.
+    """
+    import torch
+
     from h2d.infer.two_stage import TwoStagePipeline
 
     if not (folder / "model_index.json").is_file():
@@ -59,7 +64,7 @@ def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
     if pickled and not any(folder.glob("*/*.safetensors")):
         raise UserError(f"{pickled[0]}: pickled weights can run code when they are read: convert them to .safetensors")
     pipe: TwoStagePipeline = TwoStagePipeline.from_pretrained(folder, use_safetensors=True, **options)
-    return pipe
+    return pipe if options.keys() & {"dtype", "torch_dtype"} else pipe.to(torch.float32)
 
 
 def load_checkpoints(
