@@ -51,8 +51,8 @@ class Tiny:
 
     size_px = 128
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp())
         write_tiny(self.folder / "base-4")
         write_tiny(self.folder / "base-9", in_channels=9)
 
