@@ -52,9 +52,9 @@ def made_ready(pipe: Any, device: Any, dtype: Any) -> Any:
 def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
     """A pipeline that `save_pretrained` wrote; raises `UserError` where it is none, or pickled.
 
-    In float32 unless `options` say otherwise: left alone, some parts would come in the precision of their files.
+    In float32 unless `options` say otherwise: left alone, those of transformers would come as their files are.
     """
-    import torch
+    from transformers import PreTrainedModel
 
     from h2d.infer.two_stage import TwoStagePipeline
 
@@ -64,7 +64,11 @@ def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
     if pickled and not any(folder.glob("*/*.safetensors")):
         raise UserError(f"{pickled[0]}: pickled weights can run code when they are read: convert them to .safetensors")
     pipe: TwoStagePipeline = TwoStagePipeline.from_pretrained(folder, use_safetensors=True, **options)
-    return pipe if options.keys() & {"dtype", "torch_dtype"} else pipe.to(torch.float32)
+    if not options.keys() & {"dtype", "torch_dtype"}:
+        for part in pipe.components.values():
+            if isinstance(part, PreTrainedModel):
+                part.float()
+    return pipe
 
 
 def load_checkpoints(
