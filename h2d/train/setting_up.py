@@ -60,7 +60,7 @@ def place(networks: Networks, config: TrainConfig, accelerator: Accelerator) -> 
             # Gradients pass through frozen networks too; parts without gradients are not slowed by it.
             if getattr(module, "_supports_gradient_checkpointing", False) and isinstance(module, ModelMixin):
                 module.enable_gradient_checkpointing()
-    if device.type == "cpu":
+    if device.type == "cpu" and dtype == torch.bfloat16:
         use_plain_attention(networks)
     if speed.compile:
         for network in networks.trained.values():

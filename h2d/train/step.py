@@ -29,6 +29,7 @@ class Stepper:
         self.average = Average(networks.trained, config.average)
         optimizer = build_optimizer([*networks.trained.parameters()], config.optimizer)
         self._module, self._optimizer = accelerator.prepare(_Loss(stage, networks), optimizer)
+        self._parameters = [*self._module.parameters()]
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -56,7 +57,7 @@ class Stepper:
                 self._accelerator.backward(losses.total)
                 if self._accelerator.sync_gradients:
                     length = self._accelerator.clip_grad_norm_(
-                        self._module.parameters(), self._config.optimizer.max_gradient_norm
+                        self._parameters, self._config.optimizer.max_gradient_norm
                     )
                 self._optimizer.step()
                 self._optimizer.zero_grad()

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ import pytest
 import stand_in
 import torch
 from accelerate import Accelerator
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from safetensors.torch import load_file
 from stand_in import Silent, stand_in_config
 
@@ -202,3 +204,13 @@ def test_a_column_that_is_missing_is_found_before_the_first_step(small_manifest,
     with pytest.raises(UserError, match=r"part-00000\.parquet: column image is missing: hands are trained with it"):
         train(stand_in_config(tmp_path / "rows", tmp_path / "run"), Silent())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("precision", "processor"), [("bf16", AttnProcessor), ("no", AttnProcessor2_0)])
+def test_attention_is_written_out_on_a_cpu_in_bfloat16_alone(monkeypatch, tmp_path, precision, processor):
+    monkeypatch.setenv("H2D_MODELS", str(tmp_path))
+    networks = OutpaintStage(OutpaintOptions(base="tiny", controlnet="tiny"), size_px=64).build(seed=0)
+    cpu = Mock(spec=Accelerator, device=torch.device("cpu"), mixed_precision=precision)
+    place(networks, stand_in_config(tmp_path, tmp_path), cpu)
+    for network in (networks.frozen["unet"], networks.trained["outpainter"].controlnet):
+        assert {type(used) for used in network.attn_processors.values()} == {processor}
