@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float32, UInt8
 
-from h2d.eval.looks.base import SHARD
+from h2d.eval.looks.base import answers_folder, part_with
 from h2d.eval.looks.pose import PoseLook
 from h2d.eval.picture_list import Entry, PictureList
 from h2d.eval.pictures import REAL, PictureFolder
@@ -83,7 +83,7 @@ def _shown(method: MethodResult, entry: Entry, out: Path) -> Shown:
 
 def found_in(folder: PictureFolder, entry: Entry, fingerprint: str) -> Float32[np.ndarray, "133 3"]:
     """The points that the look of that fingerprint found in a picture."""
-    part = folder.path / "looks" / PoseLook.name / fingerprint / f"part-{entry.number // SHARD * SHARD:05d}.parquet"
+    part = part_with(answers_folder(folder, PoseLook.name, fingerprint), entry.number)
     rows = pq.read_table(part, columns=["number", "points"])
     return points_of(rows["points"][rows["number"].to_pylist().index(entry.number)].as_py())
 

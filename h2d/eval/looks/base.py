@@ -137,7 +137,7 @@ def read_identity(place: Path) -> dict[str, Any]:
 
 def read_answers(place: Path, count: int) -> pa.Table:
     """The rows of all `count` pictures of a list, in its order; raises what pyarrow does where some are not there."""
-    parts = [pq.read_table(_part(place, shard)) for shard in shards_of(range(count), SHARD)]
+    parts = [pq.read_table(part_with(place, shard[0])) for shard in shards_of(range(count), SHARD)]
     return pa.concat_tables(parts, promote_options="default")  # earlier parts have no column of problems
 
 
@@ -180,7 +180,7 @@ class Looking:
             for number, sha256, answer in zip(shard, hashes, answers, strict=True)
         ]
         schema = pa.schema([*_NUMBER, *self.look.columns])
-        write_parquet(_part(self.place, shard), pa.Table.from_pylist(rows, schema=schema))
+        write_parquet(part_with(self.place, shard[0]), pa.Table.from_pylist(rows, schema=schema))
 
     def close(self) -> None:
         """Close the look."""
@@ -208,8 +208,9 @@ def points_field() -> pa.Field:
     return pa.field("points", POINTS_133, nullable=False)
 
 
-def _part(place: Path, shard: Shard) -> Path:
-    return place / f"part-{shard[0]:05d}.parquet"
+def part_with(place: Path, number: int) -> Path:
+    """The file that holds the answer about a picture."""
+    return place / f"part-{number // SHARD * SHARD:05d}.parquet"
 
 
 def _hashes(folder: PictureFolder, pictures: PictureList) -> list[str]:
@@ -218,7 +219,7 @@ def _hashes(folder: PictureFolder, pictures: PictureList) -> list[str]:
 
 def _is_done(place: Path, shard: Shard, hashes: Sequence[str]) -> bool:
     """Whether the part is there, whole, and of these very pictures."""
-    part = _part(place, shard)
+    part = part_with(place, shard[0])
     if not part.exists():
         return False
     try:
