@@ -41,15 +41,16 @@ def measure_run(
     choices: MeasureConfig,
     watch: Watch,
     *,
+    looks: Looks | None = None,
     workers: int = 1,
     address: str | None = None,
 ) -> Results | None:
     """Look at the pictures of the real folder and of the named methods, and measure; None when stopped.
 
-    Writes `results.json` and `per_picture.parquet` into `out`. Raises `UserError` where pictures are missing or were
-    made for another list.
+    `looks` stand for those that `choices` name. Writes `results.json` and `per_picture.parquet` into `out`. Raises
+    `UserError` where pictures are missing or were made for another list.
     """
-    looks = choose_looks(choices.look)
+    looks = looks or choose_looks(choices.look)
     subjects = []
     for folder in (PictureFolder(path=out / REAL), *(PictureFolder(path=out / "methods" / name) for name in names)):
         made = folder.made
