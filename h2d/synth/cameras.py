@@ -1,6 +1,7 @@
 """Cameras that see what a frame is to show: hands inside the picture, of the size that the data sets have."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,13 +16,24 @@ _MARGIN = 0.035
 """Share of the picture's side that stays free round what must be seen."""
 
 
+SELFIE_HAND: Final = (0.15, 0.25)
+"""An open hand's share of a selfie's height, as in HaGRID."""
+NEAR_HAND: Final = (0.28, 0.40)
+"""From less than an arm's length, for small pictures. Our choice."""
+
+
 def frame_selfie(
-    people: Sequence[Person], sides: Sequence[Side], size_hw: tuple[int, int], rng: np.random.Generator
+    people: Sequence[Person],
+    sides: Sequence[Side],
+    size_hw: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    hand: tuple[float, float] = SELFIE_HAND,
 ) -> Camera:
-    """Head and torso; an open hand is 15 to 25 % of the picture's height where the shape of the scene lets it."""
+    """Head and torso; an open hand takes a share of the picture's height within `hand`, where the scene lets it."""
     seen = _heads_and_hands(people, sides)
     hands = np.concatenate([people[0].hands[side].joints for side in sides])
-    view_mm = _HAND_MM * people[0].head_scale / rng.uniform(0.15, 0.25)
+    view_mm = _HAND_MM * people[0].head_scale / rng.uniform(*hand)
     opening = np.radians(rng.uniform(42, 64))
     to_hand = float(np.clip(view_mm / 2 / np.tan(opening / 2), 600, 2200))
     distance = to_hand - float(hands[:, 2].mean())

@@ -13,7 +13,7 @@ from h2d.errors import UserError
 from h2d.pose.layouts import SIDES, Side
 from h2d.synth.backgrounds import BackgroundKind, draw_background
 from h2d.synth.body import Build, Legs, Stance, body_points, reach, sample_build, sample_stance
-from h2d.synth.cameras import frame_hands, frame_selfie, frame_whole_body
+from h2d.synth.cameras import NEAR_HAND, SELFIE_HAND, frame_hands, frame_selfie, frame_whole_body
 from h2d.synth.gestures import GESTURES, TWO_HANDED, HandPose, free_hand, gesture_hands, mirror, relaxed_hand
 from h2d.synth.hand import HandShape, bone_gaps, place, rotation_facing, sample_shape
 from h2d.synth.looks import sample_appearance, sample_light
@@ -42,8 +42,12 @@ def sample_scene(
     gesture: str | None = None,
     background: BackgroundKind | None = None,
     num_people: int = 1,
+    near: bool = False,
 ) -> Scene:
-    """Everything of one picture; what isn't given is drawn from the seed. The first person makes the gesture."""
+    """Everything of one picture; what isn't given is drawn from the seed. The first person makes the gesture.
+
+    `near` brings the camera of a selfie so close that hands fill a third of the picture.
+    """
     if gesture is not None and gesture != FREE and gesture not in GESTURES:
         raise UserError(f"gesture must be {FREE} or one of {', '.join(sorted(GESTURES))}; got {gesture!r}")
     pose_rng, look_rng, view_rng, wall_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(4))
@@ -57,8 +61,11 @@ def sample_scene(
         caption = hands_caption(person.appearance, gesture=gesture, hands=person.hands, background=wall_name)
     else:
         people, sides = _people(gesture, frame, num_people, pose_rng, look_rng)
-        frame_people = frame_selfie if frame == "selfie" else frame_whole_body
-        camera = frame_people(people, sides, size_hw, view_rng)
+        if frame == "selfie":
+            hand = NEAR_HAND if near else SELFIE_HAND
+            camera = frame_selfie(people, sides, size_hw, view_rng, hand=hand)
+        else:
+            camera = frame_whole_body(people, sides, size_hw, view_rng)
         caption = person_caption(
             people[0].appearance, gesture=gesture, sides=sides, background=wall_name, num_people=num_people
         )

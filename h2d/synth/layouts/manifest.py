@@ -42,10 +42,10 @@ _ROWS_AT_ONCE: Final = 256
 
 @config
 class ManifestLayout:
-    """Draws HaGRID's classes in turn; `calm` stands everybody before a plain or a graded wall."""
+    """Draws HaGRID's classes in turn; `calm` stands everybody before a plain or a graded wall, `near` brings them closer, too."""
 
     name: ClassVar[str] = "manifest"
-    flavours: ClassVar[tuple[str, ...]] = ("all", "calm")
+    flavours: ClassVar[tuple[str, ...]] = ("all", "calm", "near")
     owns: ClassVar[tuple[str, ...]] = (
         *(_DRAWN, *TABLES), MANIFEST_FILE, "unmatched.parquet", "README.md", "report.html",
     )  # fmt: skip
@@ -66,6 +66,7 @@ class ManifestLayout:
             size_hw=(self.size_px, self.size_px),
             gesture=CLASSES_V2_1M[index % len(CLASSES_V2_1M)],
             background=self._background(index),
+            near=self.flavour == "near",
         )
         drawing = studio.render(scene)
         name = self.name_of(index)
