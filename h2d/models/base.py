@@ -1,13 +1,17 @@
 """The parts of a Stable Diffusion 1.x checkpoint: a folder in diffusers' format, or one .safetensors file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from h2d.errors import UserError
 from h2d.models.single_file import check_file, text_encoder_of, tokenizer_folder, unet_of, vae_of
+
+CELL_PX: Final = 8
+"""Pixels of a latent's cell, a side, in Stable Diffusion 1.x."""
 
 
 def check_base(base: Path) -> None:
@@ -83,6 +87,18 @@ def load_scheduler(base: Path, *, as_is: bool = False) -> Any:
             return DDIMScheduler.from_pretrained(base / "scheduler")
         return DDPMScheduler.from_pretrained(base / "scheduler")
     return DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+
+
+def cell_px(base: Path) -> int:
+    """Pixels of the picture to a cell of the latent, a side: 8 in Stable Diffusion."""
+    if base.is_file():
+        return CELL_PX
+    return cell_px_of(read_config(base, "vae"))
+
+
+def cell_px_of(vae_config: Mapping[str, Any]) -> int:
+    """The same, by the configuration of an `AutoencoderKL`: every block but the last halves."""
+    return int(2 ** (len(vae_config["block_out_channels"]) - 1))
 
 
 def read_config(base: Path, name: str) -> dict[str, Any]:

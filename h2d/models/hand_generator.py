@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from h2d.errors import UserError
+from h2d.models.base import CELL_PX
 from h2d.models.conditioning import NUM_CONDITIONS
 from h2d.models.mask_head import MaskHead, Reading
 
@@ -69,7 +70,8 @@ def build_hand_generator(
     random: torch.Generator,
     init: Init = "random",
     reading: Reading = "literal_resize",
-    mask_channels: tuple[int, int, int] = (128, 64, 32),
+    mask_channels: tuple[int, ...] = (128, 64, 32),
+    cell_px: int = CELL_PX,
 ) -> HandGenerator:
     """Widen a text-to-image U-Net in place, and put an untrained mask head on it."""
     if base.config["in_channels"] != 4:
@@ -79,7 +81,7 @@ def build_hand_generator(
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(int(torch.randint(2**31, (), generator=random)))
         width = base.config["block_out_channels"][0]
-        head = MaskHead(in_channels=width, channels=mask_channels, reading=reading)
+        head = MaskHead(in_channels=width, channels=mask_channels, reading=reading, cell_px=cell_px)
     return HandGenerator(base, head)
 
 

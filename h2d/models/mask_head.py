@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-LATENT_SCALE = 8
+from h2d.models.base import CELL_PX
 
 Reading: TypeAlias = Literal["literal_resize", "pool32", "x8"]
 """`literal_resize`: four doublings, then a resize. `pool32`: halve the features first. `x8`: three doublings and one
@@ -34,6 +34,7 @@ class MaskHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
         in_channels: int = 320,
         channels: Sequence[int] = (128, 64, 32),
         reading: Reading = "literal_resize",
+        cell_px: int = CELL_PX,
     ) -> None:
         super().__init__()
         widths = (in_channels, *channels)
@@ -44,8 +45,9 @@ class MaskHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, features: Float[Tensor, "b c l k"]) -> Float[Tensor, "b 1 h w"]:
-        """Map the features of the last U-Net block to the mask at eight times their size."""
-        size = (features.shape[-2] * LATENT_SCALE, features.shape[-1] * LATENT_SCALE)
+        """Map the features of the last U-Net block to the mask at the picture's size, `cell_px` times theirs."""
+        cell = self.config["cell_px"]
+        size = (features.shape[-2] * cell, features.shape[-1] * cell)
         if self.config["reading"] == "pool32":
             features = functional.avg_pool2d(features, 2)
         mask: Tensor = self.layers(features)

@@ -17,10 +17,10 @@ NUM_TOKENS: Final = 56
 class MiniatureSizes:
     """Of every part; the defaults train on a CPU."""
 
-    unet_channels: tuple[int, ...] = (64, 128)
+    unet_channels: tuple[int, ...] = (32, 64, 96)
     unet_layers: int = 1
     unet_heads: int = 4
-    vae_channels: tuple[int, ...] = (24, 48, 64, 64)
+    vae_channels: tuple[int, ...] = (32, 64, 64)
     vae_layers: int = 1
     text_width: int = 64
     text_layers: int = 2
@@ -50,7 +50,7 @@ def _unet(sizes: MiniatureSizes) -> Any:
     deeper = len(sizes.unet_channels) - 1
     return UNet2DConditionModel(
         in_channels=4,
-        sample_size=sizes.picture_px // 8,
+        sample_size=sizes.picture_px // 2 ** (len(sizes.vae_channels) - 1),
         block_out_channels=sizes.unet_channels,
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * deeper),
         up_block_types=(*("CrossAttnUpBlock2D",) * deeper, "UpBlock2D"),

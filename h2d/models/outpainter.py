@@ -46,7 +46,7 @@ class Outpainter(nn.Module):
         )
         joined = noisy_latents
         if unet.config["in_channels"] == 9:
-            joined = torch.cat((noisy_latents, 1 - kept_cells(mask), canvas_latents), dim=1)
+            joined = torch.cat((noisy_latents, 1 - kept_cells(mask, noisy_latents.shape[-2:]), canvas_latents), dim=1)
         noise: Tensor = unet(
             joined,
             timesteps,
@@ -67,9 +67,9 @@ class Outpainter(nn.Module):
         return cls(load_controlnet(folder / "controlnet"))
 
 
-def kept_cells(mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 l k"]:
+def kept_cells(mask: Float[Tensor, "b 1 h w"], latent_size: tuple[int, int] | int) -> Float[Tensor, "b 1 l k"]:
     """The mask at the latent's size, 0 or 1 where the picture's is."""
-    return functional.interpolate(mask, scale_factor=1 / 8, mode="nearest")
+    return functional.interpolate(mask, size=latent_size, mode="nearest")
 
 
 def canvas_of(

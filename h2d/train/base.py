@@ -16,7 +16,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
 from h2d.config import config
-from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import cell_px, check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import write_facts
 from h2d.models.diffusion import add_noise, noise_loss, target
 from h2d.models.hand_generator import widen_conv_in
@@ -101,8 +101,14 @@ class BaseStage:
         options = OutpaintOptions(
             caption_dropout=self._options.caption_dropout, dilation_px=self._options.dilation_px, min_mask_px=0
         )
-        tokenizer = load_tokenizer(self._base)
-        return BaseExamples(outpaint=OutpaintExamples(options=options, size_px=self._size_px, tokenizer=tokenizer))
+        return BaseExamples(
+            outpaint=OutpaintExamples(
+                options=options,
+                size_px=self._size_px,
+                latent_size=self._size_px // cell_px(self._base),
+                tokenizer=load_tokenizer(self._base),
+            )
+        )
 
     def build(self, *, seed: int) -> Networks:
         """The base's own parts; an inpainting U-Net's new weights are zero."""
@@ -192,7 +198,7 @@ class BaseStage:
         joined = noisy
         if self._options.in_channels == 9:
             shown = batch["mask_shown"].view(-1, 1, 1, 1)
-            kept = kept_cells(batch["mask"].float()) * shown
+            kept = kept_cells(batch["mask"].float(), batch["noise"].shape[-1]) * shown
             canvas = torch.where(shown > 0, known["canvas_latents"], known["empty_latents"])
             joined = torch.cat((noisy, 1 - kept, canvas), dim=1)
         noise: Tensor = networks.trained["unet"](joined, steps, encoder_hidden_states=text, return_dict=False)[0]

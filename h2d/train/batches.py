@@ -14,7 +14,6 @@ from torch import Tensor
 from h2d.images import decode_rgb, resize
 
 LATENT_CHANNELS: Final = 4
-LATENT_SCALE: Final = 8
 NUM_TIMESTEPS: Final = 1000
 
 Planes: TypeAlias = UInt8[np.ndarray, "3 h w"]
@@ -93,9 +92,11 @@ def to_picture(image: Float32[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
     return levels.permute(1, 2, 0).numpy()
 
 
-def draw_noise(random: np.random.Generator, *, size_px: int, num_timesteps: int = NUM_TIMESTEPS) -> dict[str, Tensor]:
+def draw_noise(
+    random: np.random.Generator, *, latent_size: int, num_timesteps: int = NUM_TIMESTEPS
+) -> dict[str, Tensor]:
     """`timesteps`, `noise` to add to the latent, and `posterior_noise` to sample the VAE's latent with."""
-    size = (LATENT_CHANNELS, size_px // LATENT_SCALE, size_px // LATENT_SCALE)
+    size = (LATENT_CHANNELS, latent_size, latent_size)
     return {
         "timesteps": torch.tensor(int(random.integers(num_timesteps))),
         "noise": torch.from_numpy(random.standard_normal(size, np.float32)),

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.manifests.masks import DEFAULT_DILATION, read_mask
-from h2d.models.base import check_parts, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import cell_px, check_parts, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import write_facts
 from h2d.models.conditioning import SIGMA_PX, WristRule, flip_hands, hand_condition
 from h2d.models.diffusion import add_noise, mask_loss, noise_loss, target
 from h2d.models.hand_generator import HandGenerator, build_hand_generator
 from h2d.models.mask_head import Reading
-from h2d.train.batches import LATENT_SCALE, decode_square, draw_noise, mask_plane, planes, shift_colours, to_picture
+from h2d.train.batches import decode_square, draw_noise, mask_plane, planes, shift_colours, to_picture
 from h2d.train.parts import (
     base_folder,
     caption_tokens,
@@ -51,7 +51,7 @@ class HandOptions:
     """A text-to-image checkpoint by name or path; `tiny` for the miniature."""
     conv_in_init: str = "random"
     mask_reading: Reading = "literal_resize"
-    mask_channels: tuple[int, int, int] = (128, 64, 32)
+    mask_channels: tuple[int, ...] = (128, 64, 32)
     mask_weight: float = 0.5
     mask_drop: float = 0.5
     """How often a sample is shown no mask."""
@@ -71,6 +71,7 @@ class HandExamples:
 
     options: HandOptions
     size_px: int
+    latent_size: int
     tokenizer: Any
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
@@ -94,7 +95,7 @@ class HandExamples:
 
     def varied(self, example: Example, random: np.random.Generator, *, training: bool) -> Example:
         """Noise, and the mask and the caption dropped, or the crop mirrored."""
-        noise = draw_noise(random, size_px=self.size_px)
+        noise = draw_noise(random, latent_size=self.latent_size)
         mask_dropped, caption_dropped, flipped = random.uniform(size=3) < (
             self.options.mask_drop,
             self.options.caption_dropout,
@@ -137,7 +138,12 @@ class HandStage:
 
     def examples(self) -> HandExamples:
         """With CLIP's tokenizer."""
-        return HandExamples(options=self._options, size_px=self._size_px, tokenizer=load_tokenizer(self._base))
+        return HandExamples(
+            options=self._options,
+            size_px=self._size_px,
+            latent_size=self._size_px // cell_px(self._base),
+            tokenizer=load_tokenizer(self._base),
+        )
 
     def build(self, *, seed: int) -> Networks:
         """The base widened, and what it stands on."""
@@ -147,6 +153,7 @@ class HandStage:
             init=self._options.conv_in_init,
             reading=self._options.mask_reading,
             mask_channels=self._options.mask_channels,
+            cell_px=cell_px(self._base),
         )
         frozen = {"vae": load_vae(self._base), "text_encoder": load_text_encoder(self._base)}
         return Networks(
@@ -188,7 +195,7 @@ class HandStage:
         return hand_condition(
             batch["hands"],
             batch["mask"] * batch["mask_shown"][:, None, None, None],
-            latent_size=batch["mask"].shape[-1] // LATENT_SCALE,
+            latent_size=batch["noise"].shape[-1],
             sigma_px=self._options.sigma_px,
             wrist=self._options.wrist,
         )

@@ -21,6 +21,7 @@ from h2d.images import decode_rgb, resize
 from h2d.manifests.masks import DEFAULT_DILATION, dilate
 from h2d.manifests.rle import decode_joined
 from h2d.models.base import (
+    cell_px,
     check_base,
     check_parts,
     load_scheduler,
@@ -98,6 +99,7 @@ class OutpaintExamples:
 
     options: OutpaintOptions
     size_px: int
+    latent_size: int
     tokenizer: Any
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
@@ -133,7 +135,7 @@ class OutpaintExamples:
 
     def varied(self, example: Example, random: np.random.Generator, *, training: bool) -> Example:
         """Noise, and the caption dropped."""
-        noise = draw_noise(random, size_px=self.size_px)
+        noise = draw_noise(random, latent_size=self.latent_size)
         if random.uniform() < self.options.caption_dropout and training:
             example = {**example, "tokens": caption_tokens(self.tokenizer, None)}
         return {**example, **noise}
@@ -185,7 +187,12 @@ class OutpaintStage:
 
     def examples(self) -> OutpaintExamples:
         """With CLIP's tokenizer."""
-        return OutpaintExamples(options=self._options, size_px=self._size_px, tokenizer=load_tokenizer(self._base))
+        return OutpaintExamples(
+            options=self._options,
+            size_px=self._size_px,
+            latent_size=self._size_px // cell_px(self._base),
+            tokenizer=load_tokenizer(self._base),
+        )
 
     def build(self, *, seed: int) -> Networks:
         """The ControlNet, and the frozen base; only a new ControlNet's first layers are drawn."""
@@ -226,7 +233,7 @@ class OutpaintStage:
         latents, canvas = (
             drawn_latents(known[name], batch["posterior_noise"]) for name in ("posterior", "canvas_posterior")
         )
-        kept = kept_cells(batch["mask"])
+        kept = kept_cells(batch["mask"], batch["noise"].shape[-1])
         noisy = blend(
             kept,
             add_noise(scheduler, canvas, batch["noise"], steps),

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from h2d.config import config
 from h2d.images import decode_rgb, resize
-from h2d.models.base import check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import cell_px, check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import write_facts
 from h2d.pose.layouts import HANDS
 from h2d.pose.points import extent_xywh, present
@@ -40,6 +40,8 @@ class VaeOptions:
     """A folder in diffusers' format, whose autoencoder is trained."""
     nearest: float = 0.25
     """Side of the smallest window, in sides of the picture."""
+    farthest: float = 1.0
+    """Side of the largest: with `size_px` over it, the size at which whole pictures are seen."""
     hand_share: float = 0.6
     """How often a window is laid around a hand."""
     edge_weight: float = 1.0
@@ -57,14 +59,15 @@ class VaeExamples:
 
     options: VaeOptions
     size_px: int
+    latent_size: int
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
         """Half of the windows are mirrored; without `training`, the largest square in the middle."""
-        noise = draw_noise(random, size_px=self.size_px)
+        noise = draw_noise(random, latent_size=self.latent_size)
         picture = decode_rgb(row["image"])
         shorter = min(picture.shape[:2])
         near, on_hand, mirrored, *place = random.uniform(size=5)
-        side = round(shorter * self.options.nearest**near) if training else shorter
+        side = round(shorter * self._share(near)) if training else shorter
         middle = np.array([picture.shape[1], picture.shape[0]]) / 2
         spread = (np.array(place) - 0.5) * (np.array([picture.shape[1], picture.shape[0]]) - side)
         hands = [row["body"][part] for part in HANDS.values() if present(row["body"][part]).any()]
@@ -79,6 +82,10 @@ class VaeExamples:
         if training and mirrored < 0.5:
             window = np.ascontiguousarray(window[:, ::-1])
         return {"image": torch.from_numpy(planes(resize(window, (self.size_px, self.size_px)))), **noise}
+
+    def _share(self, near: float) -> float:
+        """Of the picture's side, even in octaves, from `farthest` at 0 to `nearest` at 1."""
+        return float(self.options.farthest * (self.options.nearest / self.options.farthest) ** near)
 
 
 class VaeStage:
@@ -108,7 +115,8 @@ class VaeStage:
 
     def examples(self) -> VaeExamples:
         """Windows need no words."""
-        return VaeExamples(options=self._options, size_px=self._size_px)
+        latent_size = self._size_px // cell_px(self._base)
+        return VaeExamples(options=self._options, size_px=self._size_px, latent_size=latent_size)
 
     def build(self, *, seed: int) -> Networks:
         """The autoencoder as it is in the base; nothing is drawn."""
