@@ -195,7 +195,7 @@ def parts_ms(manifest: Manifest) -> dict[str, dict[str, float]]:
     grown = dilate(decode_joined([person["mask_left"], person["mask_right"]]))[: PICTURE_HW[1]]
     return {
         "both": {
-            "noise": _ms(lambda: draw_noise(random, size_px=512)),
+            "noise": _ms(lambda: draw_noise(random, latent_size=64)),
             "caption": _ms(lambda: caption_tokens(tokenizer, crop["caption"])),
             "colours": _ms(lambda: shift_colours(planes(square), random, probability=1)),
             "separate planes": _ms(lambda: planes(square)),

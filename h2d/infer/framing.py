@@ -10,6 +10,7 @@ from h2d.annotate.base import FoundHand
 from h2d.annotate.crops import Crop, CropConfig, plan_crops
 from h2d.annotate.masks.prompts import inside
 from h2d.errors import UserError
+from h2d.models.base import CELL_PX
 from h2d.pose.layouts import NUM_HAND_POINTS, SIDES, Side
 from h2d.pose.points import extent_xywh, present
 from h2d.pose.pose import Pose
@@ -25,8 +26,6 @@ SMALL_CELLS: Final = 6
 
 MAX_RESCALE: Final = 1.25
 """How far a crop's scale may be from the picture's to be brought to it. Our choice."""
-
-LATENT_SCALE: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,11 +80,11 @@ def crops_of(size_px: int) -> CropConfig:
 
 
 def hand_crops(
-    pose: Pose, config: CropConfig, *, zoomed: bool = False, aligned: bool = False
+    pose: Pose, config: CropConfig, *, zoomed: bool = False, aligned: bool = False, cell_px: int = CELL_PX
 ) -> tuple[list[HandCrop], list[str]]:
     """The crops of everybody's hands, and what is to be said of hands that get none or are very small.
 
-    `aligned` brings crops of nearly the picture's scale to its scale and its latent grid.
+    `aligned` brings crops of nearly the picture's scale to its scale and its latent grid, of `cell_px` a cell.
     """
     crops: list[HandCrop] = []
     notes: list[str] = []
@@ -93,7 +92,7 @@ def hand_crops(
         hands: dict[Side, FoundHand] = {}
         for side in SIDES:
             points = pose.hand(number, side)
-            problem, remark = _about(points, pose.size_hw, zoomed)
+            problem, remark = _about(points, pose.size_hw, zoomed, cell_px)
             name = f"the {side} hand" if pose.num_people == 1 else f"person {number + 1}: the {side} hand"
             if problem is None:
                 hands[side] = FoundHand(points=points, found_by="given")
@@ -101,13 +100,13 @@ def hand_crops(
                 notes.append(f"{name} {text}")
         for crop in plan_crops(hands, pose.size_hw, config):
             if aligned:
-                crop = on_latent_grid(crop, pose.size_hw)
+                crop = on_latent_grid(crop, pose.size_hw, cell_px)
             points_of = {side: crop.points(hands[side].points) for side in crop.sides}
             crops.append(HandCrop(person=number, crop=crop, points=points_of))
     return crops, notes
 
 
-def on_latent_grid(crop: Crop, size_hw: tuple[int, int]) -> Crop:
+def on_latent_grid(crop: Crop, size_hw: tuple[int, int], cell_px: int = CELL_PX) -> Crop:
     """The crop at the picture's own scale, its corner on the latent's grid, where it is near that; else as it was."""
     left, top, side, _ = crop.box_xywh
     if not (1 / MAX_RESCALE <= side / crop.size <= MAX_RESCALE and crop.size <= min(size_hw)):
@@ -115,25 +114,23 @@ def on_latent_grid(crop: Crop, size_hw: tuple[int, int]) -> Crop:
     corner = []
     for start, limit in ((left, size_hw[1]), (top, size_hw[0])):
         wanted = start + (side - crop.size) / 2
-        corner.append(
-            int(min(max(round(wanted / LATENT_SCALE), 0), (limit - crop.size) // LATENT_SCALE)) * LATENT_SCALE
-        )
+        corner.append(int(min(max(round(wanted / cell_px), 0), (limit - crop.size) // cell_px)) * cell_px)
     return Crop(hands=crop.hands, box_xywh=(corner[0], corner[1], crop.size, crop.size), size=crop.size)
 
 
-def is_aligned(crop: Crop) -> bool:
+def is_aligned(crop: Crop, cell_px: int = CELL_PX) -> bool:
     """Whether a cell of the crop's latent is a cell of the picture's."""
     left, top, side, _ = crop.box_xywh
-    return side == crop.size and left % LATENT_SCALE == 0 and top % LATENT_SCALE == 0
+    return side == crop.size and left % cell_px == 0 and top % cell_px == 0
 
 
-def is_small(points: Float32[np.ndarray, "21 3"]) -> bool:
+def is_small(points: Float32[np.ndarray, "21 3"], cell_px: int = CELL_PX) -> bool:
     """Whether a hand, in pixels of the picture, has too few cells of the latent for its fingers."""
-    return max(extent_xywh(points)[2:]) / LATENT_SCALE < SMALL_CELLS
+    return max(extent_xywh(points)[2:]) / cell_px < SMALL_CELLS
 
 
 def _about(
-    points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int], zoomed: bool
+    points: Float32[np.ndarray, "21 3"], size_hw: tuple[int, int], zoomed: bool, cell_px: int
 ) -> tuple[str | None, str | None]:
     """Why a hand gets no crop, if so, and what else is to be said of it."""
     known = int(present(points).sum())
@@ -143,8 +140,8 @@ def _about(
         return f"has {known} of {NUM_HAND_POINTS} points: left out, {MIN_POINTS} are needed", None
     if not inside(points, size_hw).any():
         return "lies outside the picture: left out", None
-    if not is_small(points):
+    if not is_small(points, cell_px):
         return None, None
-    cells = max(extent_xywh(points)[2:]) / LATENT_SCALE
+    cells = max(extent_xywh(points)[2:]) / cell_px
     remedy = "outpainted once more, enlarged" if zoomed else "--zoom-hands, or a larger picture"
     return None, f"is {cells:.1f} latent cells wide, too few for its fingers: {remedy}"

@@ -86,14 +86,18 @@ class Hand:
 
 
 def hand_requests(
-    jobs: Sequence[Job], notes: Sequence[list[str]], size_px: int, options: SampleOptions
+    jobs: Sequence[Job], notes: Sequence[list[str]], size_px: int, options: SampleOptions, *, cell_px: int
 ) -> tuple[list[HandRequest], list[int]]:
     """The crops of all pictures, and which picture each is of; adds to each picture's notes."""
     requests: list[HandRequest] = []
     owners: list[int] = []
     for number, (job, said) in enumerate(zip(jobs, notes, strict=True)):
         places, remarks = hand_crops(
-            job.framed, crops_of(size_px), zoomed=options.zoom_hands, aligned=options.latent_handover
+            job.framed,
+            crops_of(size_px),
+            zoomed=options.zoom_hands,
+            aligned=options.latent_handover,
+            cell_px=cell_px,
         )
         said += remarks
         if not places:

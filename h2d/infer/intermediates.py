@@ -31,7 +31,7 @@ def _pictures(output: TwoStageOutput, index: int) -> Iterator[tuple[str, UInt8[n
     yield "1-skeleton", output.skeletons[index]
     for number, hand in enumerate(output.hands[index]):
         name = f"{number + 1}-{hand.crop.hands}"
-        yield f"2-heatmaps-{name}", heatmap_picture(hand)
+        yield f"2-heatmaps-{name}", heatmap_picture(hand, output.cell_px)
         yield f"3-hand-{name}", hand.picture
         levels = np.asarray(np.clip(hand.raw_mask, 0, 1) * 255, np.uint8)
         yield f"3-hand-{name}-mask-predicted", np.repeat(levels[..., None], 3, axis=2)

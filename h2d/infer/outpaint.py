@@ -24,7 +24,6 @@ from h2d.infer.options import SampleOptions
 from h2d.infer.pixels import mask_to_networks, to_networks
 from h2d.infer.schedulers import levels
 from h2d.models.diffusion import blend
-from h2d.models.mask_head import LATENT_SCALE
 from h2d.models.outpainter import canvas_of, kept_cells
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def prepare(
         shown, kept = (with_latents(latents, hands, canvases) for latents in (shown, kept))
     generators = [generator_of(job.seed, BODY) for job in jobs]
     height, width = jobs[0].framed.size_hw
-    noise = first_noise((4, height // LATENT_SCALE, width // LATENT_SCALE), generators)
+    noise = first_noise((4, height // pipe.cell_px, width // pipe.cell_px), generators)
     return OutpaintInputs(
         noise=(noise if latents is None else latents).to(device, torch.float32),
         text=pipe.text_of(
@@ -94,6 +93,7 @@ def prepare(
             np.stack([canvas.mask for canvas in canvases]),
             [canvas.boxes for canvas in canvases],
             len(pipe.fresh_scheduler("body", options).timesteps),
+            cell_px=pipe.cell_px,
         ),
         generators=generators,
     )
@@ -107,28 +107,28 @@ def with_latents(
     Only cells that the hand fills, and whose neighbours it fills: others mix hand and fill. What another hand lies on
     is left as it was encoded.
     """
-    result = encoded.clone()
+    result, cell_px = encoded.clone(), canvases[0].mask.shape[1] // encoded.shape[-1]
     for picture, (made, canvas) in enumerate(zip(hands, canvases, strict=True)):
-        whole = cv2.erode(_filled_cells(canvas.mask), np.ones((3, 3), np.uint8)) > 0
+        whole = cv2.erode(_filled_cells(canvas.mask, cell_px), np.ones((3, 3), np.uint8)) > 0
         for hand in made:
-            if hand.latents is None or not is_aligned(hand.crop):
+            if hand.latents is None or not is_aligned(hand.crop, cell_px):
                 continue
-            left, top, side = (length // LATENT_SCALE for length in hand.crop.box_xywh[:3])
+            left, top, side = (length // cell_px for length in hand.crop.box_xywh[:3])
             rows, columns = slice(top, top + side), slice(left, left + side)
-            own = (_filled_cells(hand.mask) > 0) & whole[rows, columns] & ~_others(hand, made)
+            own = (_filled_cells(hand.mask, cell_px) > 0) & whole[rows, columns] & ~_others(hand, made, cell_px)
             cells = torch.from_numpy(own).to(encoded.device)
             result[picture, :, rows, columns] = torch.where(cells, hand.latents, result[picture, :, rows, columns])
     return result
 
 
-def _filled_cells(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "l k"]:
+def _filled_cells(mask: Bool[np.ndarray, "h w"], cell_px: int) -> UInt8[np.ndarray, "l k"]:
     """1 where a mask fills a cell of the latent."""
     height, width = mask.shape
-    cells = mask.reshape(height // LATENT_SCALE, LATENT_SCALE, width // LATENT_SCALE, LATENT_SCALE)
+    cells = mask.reshape(height // cell_px, cell_px, width // cell_px, cell_px)
     return np.asarray(cells.all(axis=(1, 3)), np.uint8)
 
 
-def _others(hand: Hand, made: Sequence[Hand]) -> Bool[np.ndarray, "l k"]:
+def _others(hand: Hand, made: Sequence[Hand], cell_px: int) -> Bool[np.ndarray, "l k"]:
     """The cells of a hand's crop that another hand touches."""
     left, top, side, _ = hand.crop.box_xywh
     touched = np.zeros((side, side), bool)
@@ -137,7 +137,7 @@ def _others(hand: Hand, made: Sequence[Hand]) -> Bool[np.ndarray, "l k"]:
             x, y, size, _ = other.crop.box_xywh
             alone = compose([other.as_picture()], (max(top + side, y + size), max(left + side, x + size)))
             touched |= alone.mask[top : top + side, left : left + side]
-    cells = touched.reshape(side // LATENT_SCALE, LATENT_SCALE, side // LATENT_SCALE, LATENT_SCALE)
+    cells = touched.reshape(side // cell_px, cell_px, side // cell_px, cell_px)
     return np.asarray(cells.any(axis=(1, 3)))
 
 
@@ -153,7 +153,9 @@ def outpaint(pipe: "TwoStagePipeline", inputs: OutpaintInputs, options: SampleOp
     if controlnet.config.conditioning_channels == 4:
         steered = torch.cat((steered, inputs.mask), dim=1)
     if unet.config.in_channels == 9:
-        extra = doubled(torch.cat((1 - kept_cells(inputs.mask), inputs.shown), dim=1).to(dtype), scale)
+        extra = doubled(
+            torch.cat((1 - kept_cells(inputs.mask, inputs.shown.shape[-2:]), inputs.shown), dim=1).to(dtype), scale
+        )
 
     with embedded_once(controlnet, steered.to(device, dtype)) as features:
         condition = doubled(features, scale)

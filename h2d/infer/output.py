@@ -31,3 +31,8 @@ class TwoStageOutput(BaseOutput):  # type: ignore[misc]
     """What made the hands: a name of `h2d.infer.makers.MAKERS`."""
     notes: list[list[str]] = field(default_factory=list)
     """What a person should know of each picture: hands left out, a prompt cut, a mask that fails its check."""
+
+    @property
+    def cell_px(self) -> int:
+        """Pixels of a latent's cell, a side."""
+        return int(self.skeletons[0].shape[0] // self.step_masks.shape[-2])

@@ -15,7 +15,6 @@ from PIL import Image, ImageDraw, ImageFont
 from h2d.infer.hands import Hand
 from h2d.infer.output import TwoStageOutput
 from h2d.models.conditioning import finger_heatmaps
-from h2d.models.mask_head import LATENT_SCALE
 from h2d.pose.draw import hand_colours
 from h2d.pose.layouts import SIDES
 from h2d.pose.points import missing_points
@@ -36,11 +35,11 @@ Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
 _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def heatmap_picture(hand: Hand) -> UInt8[np.ndarray, "h w 3"]:
+def heatmap_picture(hand: Hand, cell_px: int) -> UInt8[np.ndarray, "h w 3"]:
     """The ten finger heatmaps of a crop, each finger in its own colour, at the latent's size; the highest is full."""
     size = hand.crop.size
     points = np.stack([hand.points.get(side, missing_points()) for side in SIDES])
-    maps = finger_heatmaps(torch.from_numpy(points)[None], size_px=size, latent_size=size // LATENT_SCALE)[0].numpy()
+    maps = finger_heatmaps(torch.from_numpy(points)[None], size_px=size, latent_size=size // cell_px)[0].numpy()
     colours = np.array(hand_colours()[::4] * 2, np.float32)
     mixed = (maps[:, :, :, None] * colours[:, None, None]).max(axis=0) / max(float(maps.max()), 1e-6)
     return np.asarray(np.clip(mixed, 0, 255), np.uint8)
@@ -76,16 +75,16 @@ class _Row:
 def contact_sheet(output: TwoStageOutput, index: int, prompt: str) -> Image.Image:
     """The sheet of one picture of an output."""
     rows = [
-        _hand_row(output.hands[index], _MADE_BY[output.maker]),
+        _hand_row(output.hands[index], _MADE_BY[output.maker], output.cell_px),
         _body_row(output, index),
         _mask_row(output.step_masks[:, index]),
     ]
     return _drawn([row for row in rows if row.steps], prompt)
 
 
-def _hand_row(hands: Sequence[Hand], made_by: str) -> _Row:
+def _hand_row(hands: Sequence[Hand], made_by: str, cell_px: int) -> _Row:
     steps = [
-        _Step(name="finger heatmaps", pictures=[heatmap_picture(hand) for hand in hands], arrow=made_by),
+        _Step(name="finger heatmaps", pictures=[heatmap_picture(hand, cell_px) for hand in hands], arrow=made_by),
         _Step(name="hand", pictures=[hand.picture for hand in hands]),
         _Step(name="its mask", pictures=[mask_picture(hand.mask) for hand in hands]),
     ]

@@ -29,8 +29,8 @@ from h2d.infer.output import TwoStageOutput
 from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
 from h2d.infer.text import cut_notes, encode_prompts
 from h2d.infer.zoom import zoom_hands
+from h2d.models.base import cell_px_of
 from h2d.models.conditioning import SIGMA_PX
-from h2d.models.mask_head import LATENT_SCALE
 from h2d.pose.draw import control_picture
 from h2d.pose.pose import Pose
 from h2d.registry import resolve
@@ -243,9 +243,14 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             )
 
     @property
+    def cell_px(self) -> int:
+        """Pixels of a latent's cell, a side."""
+        return cell_px_of(self.vae.config)
+
+    @property
     def size_multiple(self) -> int:
         """Pixels that a picture's sides are multiples of: the U-Net halves the latent several times."""
-        return int(LATENT_SCALE * 2 ** (len(self.unet.config.block_out_channels) - 1))
+        return int(self.cell_px * 2 ** (len(self.unet.config.block_out_channels) - 1))
 
     def _jobs(
         self, prompt: Any, pose: Any, seed: Any, generator: Any, num_images_per_prompt: int, options: SampleOptions
@@ -265,7 +270,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
 
     def _make_hands(self, jobs: Sequence[Job], options: SampleOptions, notes: list[list[str]]) -> list[list[Hand]]:
         """All hands of all pictures in one pass, sorted back to their pictures."""
-        requests, owners = hand_requests(jobs, notes, self.config.hand_size_px, options)
+        requests, owners = hand_requests(jobs, notes, self.config.hand_size_px, options, cell_px=self.cell_px)
         made: list[Hand] = []
         if requests:
             if self.hand_unet is None and options.hand_photo is None:

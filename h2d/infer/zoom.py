@@ -26,7 +26,7 @@ from h2d.infer.loop import first_noise, generator_of
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import OutpaintInputs, outpaint
 from h2d.infer.pixels import mask_to_networks, to_networks
-from h2d.models.mask_head import LATENT_SCALE
+from h2d.models.base import CELL_PX
 from h2d.models.outpainter import canvas_of
 from h2d.pose.draw import control_picture
 from h2d.pose.points import moved
@@ -75,7 +75,7 @@ def zoom_hands(
     windows = [
         window
         for number, (job, made) in enumerate(zip(jobs, hands, strict=True))
-        for window in small_windows(made, number, job.framed.size_hw, size)
+        for window in small_windows(made, number, job.framed.size_hw, size, cell_px=pipe.cell_px)
     ]
     results = list(pictures)
     if not windows:
@@ -94,7 +94,9 @@ def zoom_hands(
     return results
 
 
-def small_windows(hands: Sequence[Hand], picture: int, size_hw: tuple[int, int], window_px: int) -> list[Window]:
+def small_windows(
+    hands: Sequence[Hand], picture: int, size_hw: tuple[int, int], window_px: int, *, cell_px: int = CELL_PX
+) -> list[Window]:
     """A window around each crop with a small hand, inside the picture; none where it would hardly enlarge."""
     height, width = size_hw
     windows = []
@@ -102,7 +104,7 @@ def small_windows(hands: Sequence[Hand], picture: int, size_hw: tuple[int, int],
         left, top, crop_side, _ = hand.crop.box_xywh
         in_picture = [moved(points, scale=crop_side / hand.crop.size) for points in hand.points.values()]
         side = min(round(_CROPS_PER_WINDOW * crop_side), height, width)
-        if not any(is_small(points) for points in in_picture) or window_px / side < _LEAST_ZOOM:
+        if not any(is_small(points, cell_px) for points in in_picture) or window_px / side < _LEAST_ZOOM:
             continue
         x = int(np.clip(left + (crop_side - side) // 2, 0, width - side))
         y = int(np.clip(top + (crop_side - side) // 2, 0, height - side))
@@ -162,11 +164,14 @@ def _inputs(
         skeletons.append(control_picture(enlarged, style=pipe.config.skeleton))
     num_steps = pipe.num_steps(options)
     steps = options.blending().step_masks(
-        np.stack([canvas.mask for canvas in canvases]), [canvas.boxes for canvas in canvases], num_steps
+        np.stack([canvas.mask for canvas in canvases]),
+        [canvas.boxes for canvas in canvases],
+        num_steps,
+        cell_px=pipe.cell_px,
     )
     generators = [generator_of(jobs[each.picture].seed, ZOOM, number) for number, each in enumerate(windows)]
     texts = [jobs[window.picture].prompt for window in windows]
-    latent = size // LATENT_SCALE
+    latent = size // pipe.cell_px
     return OutpaintInputs(
         noise=first_noise((4, latent, latent), generators).to(device, torch.float32),
         text=pipe.text_of("body", texts, options.negative_prompt, pipe.guidance_of("body", options)),
@@ -174,7 +179,7 @@ def _inputs(
         mask=mask,
         shown=encode(pipe.vae, shown),
         kept=encode(pipe.vae, to_networks(whole).to(device)),
-        step_masks=steps | cells_of(outer),
+        step_masks=steps | cells_of(outer, pipe.cell_px),
         generators=generators,
         begin=encode(pipe.vae, to_networks(old).to(device)),
         first_step=min(num_steps - 1, num_steps - round(num_steps * options.zoom_strength)),

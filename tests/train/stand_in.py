@@ -37,7 +37,7 @@ class StandInExamples:
         if training:
             picture = shift_colours(picture, random)
         small = torch.nn.functional.avg_pool2d(as_floats("image", torch.from_numpy(picture)), 8)
-        return {"image": small, **draw_noise(random, size_px=self._size_px)}
+        return {"image": small, **draw_noise(random, latent_size=self._size_px // 8)}
 
 
 class StandIn:

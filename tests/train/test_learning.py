@@ -55,7 +55,7 @@ def eight(stage: TrainingStage, manifest) -> Batch:
 
 
 def with_noise(batch: Batch, random: np.random.Generator, **changes: torch.Tensor) -> Batch:
-    drawn = [draw_noise(random, size_px=SIZE) for _ in batch.ids]
+    drawn = [draw_noise(random, latent_size=SIZE // 8) for _ in batch.ids]
     fresh = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
     return Batch(tensors={**batch.tensors, **fresh, **changes}, ids=batch.ids)
 

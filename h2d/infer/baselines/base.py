@@ -14,11 +14,12 @@ from torch import Tensor
 
 from h2d.config import config
 from h2d.errors import UserError
-from h2d.infer.framing import LATENT_SCALE, output_size
+from h2d.infer.framing import output_size
 from h2d.infer.jobs import Job, make_jobs
 from h2d.infer.loop import first_noise, generator_of
 from h2d.infer.outpaint import BODY
 from h2d.infer.schedulers import SCHEDULERS
+from h2d.models.base import cell_px_of
 from h2d.models.weights import named_or_path
 from h2d.pose.pose import Pose
 from h2d.registry import check_name
@@ -121,29 +122,31 @@ def place_of(name: str, given: str | None, folder: Path | None) -> Path:
 
 
 def plan(
-    unet: Any, prompts: Sequence[str], poses: Sequence[Pose], seeds: Sequence[int], wanted_hw: WantedSize
+    unet: Any, vae: Any, prompts: Sequence[str], poses: Sequence[Pose], seeds: Sequence[int], wanted_hw: WantedSize
 ) -> list[Job]:
     """Prompts, poses and seeds as jobs of one size; raises `UserError`."""
-    short, multiple = sizes_of(unet)
+    short, multiple = sizes_of(unet, vae)
     return make_jobs(
         prompts, poses, seeds, num_images_per_prompt=1, wanted_hw=wanted_hw, short_px=short, multiple=multiple
     )
 
 
-def size_of(unet: Any, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
+def size_of(unet: Any, vae: Any, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
     """The (height, width) that `plan` gives a pose; raises `UserError`."""
-    short, multiple = sizes_of(unet)
+    short, multiple = sizes_of(unet, vae)
     return output_size(pose.size_hw, wanted_hw, short_px=short, multiple=multiple)
 
 
-def sizes_of(unet: Any) -> tuple[int, int]:
+def sizes_of(unet: Any, vae: Any) -> tuple[int, int]:
     """A U-Net's native picture size, and what a picture's sides are multiples of."""
     deeper = len(unet.config.block_out_channels) - 1
-    return unet.config.sample_size * LATENT_SCALE, LATENT_SCALE * 2**deeper
+    cell_px = cell_px_of(vae.config)
+    return unet.config.sample_size * cell_px, cell_px * 2**deeper
 
 
-def noise_of(jobs: Sequence[Job]) -> Float[Tensor, "b 4 l k"]:
+def noise_of(jobs: Sequence[Job], vae: Any) -> Float[Tensor, "b 4 l k"]:
     """What each picture starts from: that of stage 2 of the two-stage method with the same seed."""
     height, width = jobs[0].framed.size_hw
-    shape = 4, height // LATENT_SCALE, width // LATENT_SCALE
+    cell_px = cell_px_of(vae.config)
+    shape = 4, height // cell_px, width // cell_px
     return first_noise(shape, [generator_of(job.seed, BODY) for job in jobs])

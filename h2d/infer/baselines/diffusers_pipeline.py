@@ -64,7 +64,7 @@ class PipelineBaseline:
 
     def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
         """By the pose's shape, its short side as the U-Net was trained."""
-        return size_of(self._pipe.unet, pose, wanted_hw)
+        return size_of(self._pipe.unet, self._pipe.vae, pose, wanted_hw)
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut."""
@@ -82,7 +82,7 @@ class PipelineBaseline:
         negative: str | None = None,
     ) -> list[Picture]:
         """As `Baseline`."""
-        jobs = plan(self._pipe.unet, prompts, poses, seeds, size)
+        jobs = plan(self._pipe.unet, self._pipe.vae, prompts, poses, seeds, size)
         return self._make(jobs, steps, guidance, negative, self._shown(jobs))
 
     @torch.no_grad()
@@ -104,7 +104,7 @@ class PipelineBaseline:
             width=width,
             num_inference_steps=steps or DEFAULT_STEPS,
             guidance_scale=own.get("guidance_scale", DEFAULT_GUIDANCE) if guidance is None else guidance,
-            latents=noise_of(jobs).to(self._pipe.device, self._pipe.unet.dtype),
+            latents=noise_of(jobs, self._pipe.vae).to(self._pipe.device, self._pipe.unet.dtype),
             output_type="latent",
             **shown,
         )

@@ -26,7 +26,7 @@ from h2d.infer.loop import generator_of
 from h2d.infer.pixels import mask_to_networks, to_networks
 from h2d.models.base import read_config
 from h2d.models.ldm import load_ldm_controlnet
-from h2d.models.outpainter import load_controlnet
+from h2d.models.outpainter import kept_cells, load_controlnet
 from h2d.pose.pose import Pose
 from h2d.registry import resolve
 
@@ -97,7 +97,7 @@ class HandRefiner(PipelineBaseline):
         negative: str | None = None,
     ) -> list[Picture]:
         """As `Baseline`; the first picture is made with its own method's guidance and nothing unwanted."""
-        jobs = plan(self._pipe.unet, prompts, poses, seeds, size)
+        jobs = plan(self._pipe.unet, self._pipe.vae, prompts, poses, seeds, size)
         if self._first is not None:
             pictures: list[Picture] = self._first(prompts, poses, seeds, size=jobs[0].framed.size_hw, steps=steps)
         else:
@@ -140,8 +140,8 @@ class HandRefiner(PipelineBaseline):
         """After each step but the last, the picture at the state's own noise level outside of the masks."""
         device = self._pipe.device
         kept = encode(self._pipe.vae, to_networks(pictures).to(device))
-        noise = noise_of(jobs).to(device)
-        anew = mask_to_networks(masks)[:, :, ::8, ::8].to(device)
+        noise = noise_of(jobs, self._pipe.vae).to(device)
+        anew = kept_cells(mask_to_networks(masks), kept.shape[-2:]).to(device)
 
         def keep(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             following = pipe.scheduler.timesteps[step + 1 : step + 2]

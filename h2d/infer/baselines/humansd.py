@@ -80,7 +80,7 @@ class HumanSD:
 
     def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
         """By the pose's shape, its short side as the U-Net was trained."""
-        return size_of(self._parts["unet"], pose, wanted_hw)
+        return size_of(self._parts["unet"], self._parts["vae"], pose, wanted_hw)
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut, and that hands are not seen."""
@@ -102,7 +102,7 @@ class HumanSD:
         """As `Baseline`; the skeleton is shown to both halves of the guidance."""
         own = OWN_OPTIONS[self.name]
         unet, vae = self._parts["unet"], self._parts["vae"]
-        jobs = plan(unet, prompts, poses, seeds, size)
+        jobs = plan(unet, vae, prompts, poses, seeds, size)
         scale = own["guidance_scale"] if guidance is None else guidance
         unwanted = own["negative_prompt"] if negative is None else negative
         texts = [job.prompt for job in jobs]
@@ -125,7 +125,7 @@ class HumanSD:
 
         latents = denoise(
             scheduler,
-            noise_of(jobs).to(unet.device) * scheduler.init_noise_sigma,
+            noise_of(jobs, vae).to(unet.device) * scheduler.init_noise_sigma,
             predict,
             after_step=lambda step, timestep, latents: latents,
             generators=[generator_of(job.seed, BODY) for job in jobs],

@@ -46,7 +46,7 @@ class TwoStage:
 
     def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
         """By the pose's shape."""
-        return size_of(self._pipe.unet, pose, wanted_hw)
+        return size_of(self._pipe.unet, self._pipe.vae, pose, wanted_hw)
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut."""

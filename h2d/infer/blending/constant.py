@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from h2d.config import config
 from h2d.infer.blending.base import Box, Content, cells_of, without_last
+from h2d.models.base import CELL_PX
 
 
 @config
@@ -21,10 +22,15 @@ class Naive:
     unmasked_steps: int = 2
 
     def step_masks(
-        self, masks: Bool[np.ndarray, "b h w"], boxes: Sequence[Sequence[Box]], num_steps: int
+        self,
+        masks: Bool[np.ndarray, "b h w"],
+        boxes: Sequence[Sequence[Box]],
+        num_steps: int,
+        *,
+        cell_px: int = CELL_PX,
     ) -> Bool[np.ndarray, "n b l k"]:
         """The same cells at each step."""
-        return without_last(np.repeat(cells_of(masks)[None], num_steps, axis=0), self.unmasked_steps)
+        return without_last(np.repeat(cells_of(masks, cell_px)[None], num_steps, axis=0), self.unmasked_steps)
 
 
 @config
@@ -35,11 +41,16 @@ class BoundingBox:
     unmasked_steps: int = 2
 
     def step_masks(
-        self, masks: Bool[np.ndarray, "b h w"], boxes: Sequence[Sequence[Box]], num_steps: int
+        self,
+        masks: Bool[np.ndarray, "b h w"],
+        boxes: Sequence[Sequence[Box]],
+        num_steps: int,
+        *,
+        cell_px: int = CELL_PX,
     ) -> Bool[np.ndarray, "n b l k"]:
         """The same cells at each step."""
         inside = np.zeros_like(masks)
         for picture, squares in zip(inside, boxes, strict=True):
             for left, top, width, height in squares:
                 picture[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = True
-        return without_last(np.repeat(cells_of(inside)[None], num_steps, axis=0), self.unmasked_steps)
+        return without_last(np.repeat(cells_of(inside, cell_px)[None], num_steps, axis=0), self.unmasked_steps)

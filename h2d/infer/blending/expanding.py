@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float32, Float64
 
 from h2d.config import config
 from h2d.infer.blending.base import Box, Content, cells_of, without_last
+from h2d.models.base import CELL_PX
 
 REFERENCE_PX = 512
 LEAST_STEPS = 50
@@ -40,10 +41,15 @@ class Expanding:
             raise ValueError(f"unmasked_steps must not be negative, got {self.unmasked_steps}")
 
     def step_masks(
-        self, masks: Bool[np.ndarray, "b h w"], boxes: Sequence[Sequence[Box]], num_steps: int
+        self,
+        masks: Bool[np.ndarray, "b h w"],
+        boxes: Sequence[Sequence[Box]],
+        num_steps: int,
+        *,
+        cell_px: int = CELL_PX,
     ) -> Bool[np.ndarray, "n b l k"]:
         """All steps from one distance transform a picture: dilated by r is nearer than r, in the square's metric."""
-        distances = np.stack([cells_of_distance(mask) for mask in masks])
+        distances = np.stack([cells_of_distance(mask, cell_px) for mask in masks])
         reach = self.reach_px(num_steps, short_side_px=min(masks.shape[1:]))
         return without_last(distances[None] <= reach[:, None, None, None], self.unmasked_steps)
 
@@ -58,9 +64,9 @@ class Expanding:
         return np.round(reach, 9)
 
 
-def cells_of_distance(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "l k"]:
+def cells_of_distance(mask: Bool[np.ndarray, "h w"], cell_px: int) -> Float32[np.ndarray, "l k"]:
     """How far each cell's first pixel is from the mask, in pixels of the larger of dx and dy; infinite without one."""
     if not mask.any():
-        return cells_of(np.full(mask.shape, np.inf, np.float32))
+        return cells_of(np.full(mask.shape, np.inf, np.float32), cell_px)
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_C, 3)
-    return cells_of(np.asarray(distance, np.float32))
+    return cells_of(np.asarray(distance, np.float32), cell_px)

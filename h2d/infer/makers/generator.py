@@ -17,7 +17,6 @@ from h2d.infer.latents import decode
 from h2d.infer.loop import doubled, first_noise, generator_of, guided
 from h2d.infer.options import SampleOptions
 from h2d.models.conditioning import hand_condition
-from h2d.models.mask_head import LATENT_SCALE
 from h2d.pose.layouts import SIDES
 from h2d.pose.points import missing_points
 
@@ -42,7 +41,7 @@ class GeneratorMaker:
         condition = doubled(self._condition(requests).to(device, dtype), scale)
         scheduler = pipe.fresh_scheduler("hand", self._options)
         generators = [generator_of(*seed) for seed in seeds]
-        cells = size // LATENT_SCALE
+        cells = size // self._pipe.cell_px
         noise = first_noise((4, cells, cells), generators).to(device) * scheduler.init_noise_sigma
         last, masks = len(scheduler.timesteps) - 1, []
 
@@ -72,7 +71,7 @@ class GeneratorMaker:
         return hand_condition(
             torch.from_numpy(np.stack([hand_points(request) for request in requests])),
             torch.zeros(len(requests), 1, size, size),
-            latent_size=size // LATENT_SCALE,
+            latent_size=size // self._pipe.cell_px,
             sigma_px=self._pipe.config.sigma_px,
             wrist=self._pipe.config.wrist,
         )
