@@ -22,7 +22,7 @@ from h2d.synth.poses import scene_pose
 from h2d.synth.render import render
 from h2d.synth.sampling import sample_scene
 
-SELFIE: Final = {"frame": "selfie", "size_hw": (512, 512)}
+SELFIE: Final = {"frame": "selfie", "size_hw": (512, 512), "near": True}
 SCENES: Final[dict[str, dict[str, Any]]] = {
     "palm": {**SELFIE, "gesture": "palm", "seed": 9},
     "peace": {**SELFIE, "gesture": "peace", "seed": 0},

@@ -17,7 +17,7 @@ _BODY = {
 TWO_HANDED = {"hand_heart", "hand_heart2", "thumb_index2", "timeout", "holy", "take_picture", "xsign"}
 
 
-def sample_scene(seed, *, frame, size_hw, gesture=None, background=None, num_people=1):
+def sample_scene(seed, *, frame, size_hw, gesture=None, background=None, num_people=1, near=False):
     random = np.random.default_rng(seed)
     height, width = size_hw
     distance = {"selfie": 1100.0, "whole_body": 3300.0, "hands": 800.0}[frame]

@@ -89,17 +89,18 @@ def test_a_run_stopped_after_its_tables_were_written_ends(tmp_path):
     assert Manifest(root).counts["images"] == 2
 
 
-def test_calm_pictures_have_no_clutter(tmp_path):
+@pytest.mark.parametrize(("flavour", "near"), [("calm", False), ("near", True)])
+def test_calm_and_near_pictures_have_no_clutter(tmp_path, flavour, near):
     asked = []
 
-    def sample(*args, background, **kwargs):
-        asked.append(background)
-        return STUDIO.sample(*args, background=background, **kwargs)
+    def sample(*args, background, near, **kwargs):
+        asked.append((background, near))
+        return STUDIO.sample(*args, background=background, near=near, **kwargs)
 
-    layout = ManifestLayout(seed=0, count=3, size_px=96, flavour="calm")
+    layout = ManifestLayout(seed=0, count=3, size_px=96, flavour=flavour)
     for index in range(3):
         layout.draw(index, tmp_path, replace(STUDIO, sample=sample), NO_WISH)
-    assert asked == ["gradient", "plain", "plain"]
+    assert asked == [("gradient", near), ("plain", near), ("plain", near)]
 
 
 def test_there_are_no_defects_to_plant(tmp_path):

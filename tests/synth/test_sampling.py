@@ -45,6 +45,19 @@ def test_selfies_show_the_head_and_hands_of_a_natural_size():
     assert 12 < np.median(sizes) < 20
 
 
+def test_near_selfies_are_twice_as_near():
+    def share(seed, *, near):
+        scene = sample_scene(seed, frame="selfie", size_hw=(100, 100), gesture="palm", background="plain", near=near)
+        head = scene.camera.project(scene.people[0].body[:5])[:, :2]
+        assert (head > 0).all()
+        assert (head < 100).all()
+        return np.ptp(pixels(scene, scene.gesture_sides[0])[:, 1])
+
+    usual, near = ([share(seed, near=near) for seed in range(40)] for near in (False, True))
+    assert 1.4 < np.median(near) / np.median(usual) < 2.2
+    assert 20 < np.median(near) < 35
+
+
 def test_whole_bodies_are_whole():
     for seed in range(20):
         scene = sample_scene(seed, frame="whole_body", size_hw=(96, 64), background="plain")

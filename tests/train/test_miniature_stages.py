@@ -1,6 +1,7 @@
 """The stages that a miniature is trained by, the cache they learn from, and a rate that falls."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from stand_in import Silent
 
 from h2d.config import validate_config
 from h2d.errors import UserError
+from h2d.infer.loading import load_checkpoints
 from h2d.models.base import load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import read_facts
 from h2d.models.miniature import NUM_TOKENS, MiniatureSizes, write_base
+from h2d.pose.examples import read_example
 from h2d.synth.generate import generate
 from h2d.train.base import BaseOptions, BaseStage
 from h2d.train.config import OptimizerConfig, TrainConfig
@@ -98,6 +101,29 @@ def test_a_base_goes_from_stage_to_stage_and_plain_diffusers_reads_it(base, draw
     assert train(config("outpaint", words, drawn, tmp_path / "single", options=single, **cached), Silent()).model
     hand = {"base": str(words), "mask_channels": [8, 8, 8], "augment": False}
     assert train(config("hand", words, drawn, tmp_path / "hand", options=hand, **cached), Silent()).model
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cached", [False, True])
+def test_an_autoencoder_of_three_blocks_has_cells_of_four_pixels(drawn, tmp_path, cached):
+    fine = tmp_path / "fine"
+    write_base(fine, CAPTIONS, replace(SIZES, vae_channels=(8, 8, 8)))
+    speed = {"speed": {"loader_workers": 0, "cache_latents": cached}}
+    hand = {"base": str(fine), "mask_channels": [8, 8], "augment": False, "mask_reading": "x8"}
+    person = {"base": str(fine), "in_channels": 4, "controlnet": f"copy:{fine}", "hint_channels": [8, 8, 8]}
+    person["min_mask_px"] = 1
+    for stage, options in (("vae", {"base": str(fine)}), ("hand", hand), ("outpaint", person)):
+        own = {} if stage == "vae" else speed
+        train(config(stage, fine, drawn, tmp_path / stage, options=options, **own), Silent())
+    pipe = load_checkpoints(hand=tmp_path / "hand", outpaint=tmp_path / "outpaint")
+    pipe.set_progress_bar_config(disable=True)
+    assert (pipe.cell_px, pipe.size_multiple) == (4, 8)
+    made = pipe("a person", read_example("peace"), seed=1, num_inference_steps=3, guidance_scale=1.0)
+    assert made.images[0].size == (64, 64)
+    assert made.step_masks.shape[-2:] == (16, 16)
+    assert made.cell_px == 4
+    assert made.hands[0][0].raw_mask.shape == (64, 64)
+    assert made.hands[0][0].latents.shape == (4, 16, 16)
 
 
 @pytest.mark.filterwarnings("ignore")
