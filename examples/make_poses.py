@@ -24,13 +24,13 @@ from h2d.synth.sampling import sample_scene
 
 SELFIE: Final = {"frame": "selfie", "size_hw": (512, 512), "near": True}
 SCENES: Final[dict[str, dict[str, Any]]] = {
-    "palm": {**SELFIE, "gesture": "palm", "seed": 9},
-    "peace": {**SELFIE, "gesture": "peace", "seed": 0},
-    "thumbs_up": {**SELFIE, "gesture": "like", "seed": 11},
-    "ok": {**SELFIE, "gesture": "ok", "seed": 6},
-    "rock": {**SELFIE, "gesture": "rock", "seed": 10},
-    "heart": {**SELFIE, "gesture": "hand_heart", "seed": 5},
-    "prayer": {**SELFIE, "gesture": "holy", "seed": 5},
+    "palm": {**SELFIE, "gesture": "palm", "seed": 4},
+    "peace": {**SELFIE, "gesture": "peace", "seed": 39},
+    "thumbs_up": {**SELFIE, "gesture": "like", "seed": 4},
+    "ok": {**SELFIE, "gesture": "ok", "seed": 10},
+    "rock": {**SELFIE, "gesture": "rock", "seed": 7},
+    "heart": {**SELFIE, "gesture": "hand_heart", "seed": 7},
+    "prayer": {**SELFIE, "gesture": "holy", "seed": 6},
     "wave": {"frame": "whole_body", "size_hw": (768, 512), "gesture": "palm", "seed": 41},
     "two_people": {"frame": "selfie", "size_hw": (512, 768), "gesture": "peace", "seed": 75, "num_people": 2},
 }
