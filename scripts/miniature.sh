@@ -4,13 +4,11 @@ set -eu
 
 H2D=${H2D:-h2d} PYTHON=${PYTHON:-python}
 
-"$H2D" synth manifest --out manifests/miniature -n "${PICTURES:-5000}" --size 256 --flavour calm
+"$H2D" synth manifest --out manifests/miniature -n "${PICTURES:-3000}" --size 256 --flavour near
 [ -d runs/miniature/start ] || "$PYTHON" scripts/new_base.py manifests/miniature runs/miniature/start
 "$H2D" train vae --config configs/miniature_vae.yaml
-"$H2D" train vae --config configs/miniature_decoder.yaml
 "$H2D" train base --config configs/miniature_base.yaml
 "$H2D" train hand --config configs/miniature_hand.yaml
 "$H2D" train outpaint --config configs/miniature_controlnet.yaml
-"$H2D" train base --config configs/miniature_inpaint.yaml
 "$H2D" train outpaint --config configs/miniature_outpaint.yaml
 "$PYTHON" scripts/pack_miniature.py

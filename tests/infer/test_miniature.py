@@ -23,7 +23,7 @@ PROMPT = (
 SHOWN = {
     "palm": "spreading all five fingers with the left hand, palm to the camera",
     "peace": "making the peace sign with the right hand, palm to the camera",
-    "rock": "making the rock sign with the right hand, palm to the camera",
+    "rock": "making the rock sign with the left hand, palm to the camera",
 }
 
 
