@@ -1,9 +1,9 @@
-"""Makes the pictures of `docs/sampling.md`: each step of sampling, blends, arms and enlarged hands.
+"""Makes the pictures of `docs/sampling.md`: each step of sampling, blends, arms, enlarged hands, latents handed on.
 
 python examples/sampling_figures.py [--out docs/images]
 
-The hand is that of a drawn person, given as a photograph; the networks are the miniature with random weights, so what
-they paint is noise. Everything else is what it is with trained ones.
+Steps and latents are the miniature's that comes with h2d. Blends and enlarged hands are at 512 pixels, with the hand of
+a drawn person given as a photograph, where networks play no part.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 from h2d.images import encode_png, resize
 from h2d.infer.arms import with_arms
 from h2d.infer.blending import BLENDS
-from h2d.infer.loading import load_checkpoints
+from h2d.infer.choosing import default_models
+from h2d.infer.loading import load_checkpoints, load_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.session import quiet_libraries
 from h2d.infer.sheet import contact_sheet, mask_picture, shown_steps
@@ -31,6 +32,11 @@ from h2d.pose.examples import EXAMPLES, read_example
 from h2d.registry import resolve
 from h2d.synth.render import render
 from h2d.synth.sampling import sample_scene
+
+PROMPT: Final = (
+    "A person with brown skin and long black hair, in a yellow top with long sleeves, is spreading all five fingers"
+    " with the left hand, palm to the camera, in front of a plain dark blue background."
+)
 
 _SIZE: Final = 512
 _LABEL_PX: Final = 30
@@ -47,13 +53,16 @@ def main() -> None:
         pipe = random_pipeline(Path(folder))
         photo = Path(folder) / "drawn.png"
         photo.write_bytes(encode_png(drawn("palm")))
-        options = SampleOptions(num_inference_steps=20, scheduler="dpm++", hand_photo=photo)
+        options = SampleOptions(num_inference_steps=1, hand_photo=photo)
         output = pipe(EXAMPLES["palm"], read_example("palm"), seed=1, options=options)
-        contact_sheet(output, 0, EXAMPLES["palm"]).save(out / "sampling_steps.png")
         masks = [hand.as_picture() for hand in output.hands[0]]
         save(out / "sampling_blends.png", blends(output.masks[0] > 0, [hand.crop.box_xywh for hand in masks]))
         save(out / "sampling_arms.png", arms())
-        save(out / "sampling_zoom.png", zoomed(pipe, replace(options, num_inference_steps=1)))
+        save(out / "sampling_zoom.png", zoomed(pipe, options))
+    trained = load_models(default_models(Path("no runs")))
+    trained.set_progress_bar_config(disable=True)
+    contact_sheet(trained(PROMPT, read_example("palm"), seed=1), 0, PROMPT).save(out / "sampling_steps.png")
+    save(out / "sampling_handover.png", handed_on(trained))
 
 
 def random_pipeline(folder: Path) -> TwoStagePipeline:
@@ -101,6 +110,28 @@ def zoomed(pipe: TwoStagePipeline, options: SampleOptions) -> np.ndarray:
             "canvas": resize(output.canvas[0], (384, 256)),
             "its pixels around the hand": resize_nearest(plain, 384),
             "what --zoom-hands works on": resize(enlarged_canvas(window, _SIZE).picture, (384, 384)),
+        }
+    )
+
+
+def handed_on(pipe: TwoStagePipeline) -> np.ndarray:
+    """The hand's surroundings before the paste, with its latents encoded anew and handed on."""
+    given = SampleOptions(height=256, width=256)
+    outputs = [
+        pipe(PROMPT, read_example("palm"), seed=1, options=replace(given, latent_handover=on)) for on in (False, True)
+    ]
+    hand = outputs[1].hands[0][0]
+    left, top, side, _ = hand.crop.box_xywh
+    window = slice(top, top + side), slice(left, left + side)
+    mask = hand.mask[..., None]
+    errors = [
+        float(np.abs(output.decoded[0][window].astype(float) - hand.picture)[hand.mask].mean()) for output in outputs
+    ]
+    return row_of(
+        {
+            "the generated hand": resize_nearest(np.where(mask, hand.picture, 128).astype(np.uint8), 256),
+            f"encoded again: off by {errors[0]:.1f}": resize_nearest(outputs[0].decoded[0][window], 256),
+            f"handed on: off by {errors[1]:.1f}": resize_nearest(outputs[1].decoded[0][window], 256),
         }
     )
 
