@@ -82,7 +82,8 @@ def canvas_of(
 def copy_controlnet(unet: UNet2DConditionModel, *, hint_channels: tuple[int, ...], seed: int) -> ControlNetModel:
     """A ControlNet to begin with: a copy of half of a text-to-image U-Net, whose word counts for nothing yet.
 
-    `hint_channels` are the widths of the four convolutions that shrink the skeleton to the latent's size.
+    `hint_channels` are the widths at which the skeleton is shrunk to the latent's size, one more than it is halved:
+    four where cells are 8 pixels wide.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)

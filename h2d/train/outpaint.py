@@ -183,6 +183,12 @@ class OutpaintStage:
     def check(self) -> None:
         """Find the base and the ControlNet."""
         check_parts(self._base)
+        cell, widths = cell_px(self._base), self._options.hint_channels
+        if self._copied and 2 ** (len(widths) - 1) != cell:
+            raise UserError(
+                f"options.hint_channels: {len(widths)} widths halve the skeleton {len(widths) - 1} times, but a cell of"
+                f" {self._base} is {cell} pixels wide: give {cell.bit_length()} widths"
+            )
         check_base(base_folder(self._copied, in_channels=4) if self._copied else self._controlnet)
 
     def examples(self) -> OutpaintExamples:

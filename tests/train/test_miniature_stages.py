@@ -22,6 +22,7 @@ from h2d.train.base import BaseOptions, BaseStage
 from h2d.train.config import OptimizerConfig, TrainConfig
 from h2d.train.loop import train
 from h2d.train.optimizer import rate_at
+from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.vae import LATENT_NOISE
 
 SIZES = MiniatureSizes(
@@ -124,6 +125,13 @@ def test_an_autoencoder_of_three_blocks_has_cells_of_four_pixels(drawn, tmp_path
     assert made.cell_px == 4
     assert made.hands[0][0].raw_mask.shape == (64, 64)
     assert made.hands[0][0].latents.shape == (4, 16, 16)
+
+
+def test_a_skeleton_that_would_not_shrink_to_the_latent_is_refused(base):
+    new = OutpaintOptions(base=str(base), in_channels=4, controlnet=f"copy:{base}", hint_channels=(8, 8, 8))
+    with pytest.raises(UserError, match="halve the skeleton 2 times, but a cell .* is 8 pixels wide: give 4 widths"):
+        OutpaintStage(new, size_px=64).check()
+    OutpaintStage(replace(new, hint_channels=(8, 8, 8, 8)), size_px=64).check()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -42,7 +42,7 @@ _ROWS_AT_ONCE: Final = 256
 
 @config
 class ManifestLayout:
-    """Draws HaGRID's classes in turn; `calm` stands everybody before a plain or a graded wall, `near` closer as well."""
+    """Draws HaGRID's classes in turn; `calm` stands everybody before a plain or a graded wall, `near` closer, too."""
 
     name: ClassVar[str] = "manifest"
     flavours: ClassVar[tuple[str, ...]] = ("all", "calm", "near")
