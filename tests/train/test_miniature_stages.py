@@ -129,7 +129,7 @@ def test_an_autoencoder_of_three_blocks_has_cells_of_four_pixels(drawn, tmp_path
 
 def test_a_skeleton_that_would_not_shrink_to_the_latent_is_refused(base):
     new = OutpaintOptions(base=str(base), in_channels=4, controlnet=f"copy:{base}", hint_channels=(8, 8, 8))
-    with pytest.raises(UserError, match="halve the skeleton 2 times, but a cell .* is 8 pixels wide: give 4 widths"):
+    with pytest.raises(UserError, match=r"halve the skeleton 2 times, but a cell .* is 8 pixels wide: give 4 widths"):
         OutpaintStage(new, size_px=64).check()
     OutpaintStage(replace(new, hint_channels=(8, 8, 8, 8)), size_px=64).check()
 
