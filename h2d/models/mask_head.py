@@ -17,8 +17,8 @@ from torch.nn import functional
 from h2d.models.base import CELL_PX
 
 Reading: TypeAlias = Literal["literal_resize", "pool32", "x8"]
-"""`literal_resize`: four doublings, then a resize. `pool32`: halve the features first. `x8`: three doublings (as many as
-`channels`, where cells are not 8 pixels wide) and one layer of stride 1. The default is our choice: it keeps the
+"""`literal_resize`: four doublings, then a resize. `pool32`: halve the features first. `x8`: three doublings (as many
+as `channels`, where cells are not 8 pixels wide) and one layer of stride 1. The default is our choice: it keeps the
 count, the kernel, the stride and the size."""
 
 

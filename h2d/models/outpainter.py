@@ -3,6 +3,7 @@
 Axis legend: b batch, l k latent size, h w picture size, t text tokens, d text width, i input channels.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -67,7 +68,7 @@ class Outpainter(nn.Module):
         return cls(load_controlnet(folder / "controlnet"))
 
 
-def kept_cells(mask: Float[Tensor, "b 1 h w"], latent_size: tuple[int, int] | int) -> Float[Tensor, "b 1 l k"]:
+def kept_cells(mask: Float[Tensor, "b 1 h w"], latent_size: Sequence[int] | int) -> Float[Tensor, "b 1 l k"]:
     """The mask at the latent's size, 0 or 1 where the picture's is."""
     return functional.interpolate(mask, size=latent_size, mode="nearest")
 
