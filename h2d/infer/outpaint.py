@@ -68,7 +68,7 @@ def prepare(
     latents: Float[Tensor, "b 4 l k"] | None,
 ) -> OutpaintInputs:
     """Encode canvases, prompts and masks of pictures of one size; `latents` are the first noise, if given."""
-    device, blending = pipe._execution_device, options.blending()
+    device, blending = pipe._execution_device, pipe.blending_of(options)
     mask = mask_to_networks(np.stack([canvas.mask for canvas in canvases])).to(device)
     pictures = to_networks([canvas.picture for canvas in canvases]).to(device)
     shown = encode(pipe.vae, canvas_of(pictures, mask, fill=pipe.config.canvas_fill))

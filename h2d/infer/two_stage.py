@@ -17,6 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from h2d.errors import UserError
+from h2d.infer.blending.base import Blending
+from h2d.infer.blending.expanding import Expanding
 from h2d.infer.canvas import compose, paste
 from h2d.infer.hands import Hand, hand_requests, make_hands
 from h2d.infer.jobs import Job, armed, make_jobs, seeds_of
@@ -80,6 +82,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         canvas_fill: str = "grey",
         skeleton: str = "v1.1",
         guidance_scale: float = DEFAULT_GUIDANCE,
+        expand_px: float | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -104,6 +107,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             canvas_fill=canvas_fill,
             skeleton=skeleton,
             guidance_scale=guidance_scale,
+            expand_px=expand_px,
         )
         self._interrupt = False
         self._callback: StepCallback | None = None
@@ -196,6 +200,13 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         own = options.hand_guidance_scale if stage == "hand" else None
         scale: float = own or options.guidance_scale or self.config.guidance_scale
         return scale
+
+    def blending_of(self, options: SampleOptions) -> Blending:
+        """The strategy; the pipeline may have its own reach of an expanding mask: `expand_px`, as `Expanding.max_px`."""
+        asked = options.blending()
+        if isinstance(asked, Expanding) and asked.max_px is None:
+            return replace(asked, max_px=self.config.expand_px)
+        return asked
 
     def fresh_scheduler(self, stage: Stage, options: SampleOptions) -> Any:
         """A scheduler at its first step, its numbers on the CPU."""

@@ -163,7 +163,7 @@ def _inputs(
         enlarged = pose.moved(scale=size / window.side, shift=(-left, -top), width=size, height=size)
         skeletons.append(control_picture(enlarged, style=pipe.config.skeleton))
     num_steps = pipe.num_steps(options)
-    steps = options.blending().step_masks(
+    steps = pipe.blending_of(options).step_masks(
         np.stack([canvas.mask for canvas in canvases]),
         [canvas.boxes for canvas in canvases],
         num_steps,

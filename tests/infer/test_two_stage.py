@@ -251,6 +251,20 @@ def test_guidance_off_and_half_the_work(pipe, pose):
     assert sizes == [1] * 3 + [2] * 3
 
 
+def test_a_pipeline_may_have_its_own_reach(pipe, pose):
+    def first(**options):
+        return pipe("a person", pose, seed=1, options=replace(FEW, **options)).step_masks[0, 0].sum()
+
+    usual, near = first(), first(blend_options={"max_px": 8})
+    pipe.register_to_config(expand_px=8)
+    try:
+        assert first() == near < usual
+        assert first(blend_options={"max_px": 49}) == usual
+        assert first(blend="naive") < near
+    finally:
+        pipe.register_to_config(expand_px=None)
+
+
 def test_the_controlnet_is_put_back_after_an_error(pipe, pose):
     embedding = pipe.controlnet.controlnet_cond_embedding
 
