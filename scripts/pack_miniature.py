@@ -12,7 +12,6 @@ from diffusers import StableDiffusionPipeline
 
 from h2d.infer.choosing import model_folder
 from h2d.infer.loading import load_checkpoints
-from h2d.models.base import load_vae
 from h2d.models.outpainter import load_controlnet
 from h2d.models.shipped import MINIATURE, SHIPPED, miniature_folder
 from h2d.train.checkpoints import newest
@@ -20,6 +19,8 @@ from h2d.train.checkpoints import newest
 LIMIT_BYTES = 40_000_000
 GUIDANCE = 1.0
 """What the miniature is saved with, by eye: hands lose their shape under more."""
+REACH_PX = 16.0
+"""How far the expanding mask reaches at first, at a picture of 512: with the usual 49 arms end before the hand."""
 
 
 def main() -> None:
@@ -28,17 +29,15 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="?", default=Path("runs/miniature"))
     parser.add_argument("out", type=Path, nargs="?", default=miniature_folder())
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
+    parser.add_argument("--reach", type=float, default=REACH_PX)
     arguments = parser.parse_args()
     runs, out = arguments.runs, arguments.out
     base = newest(runs / "base")
     if base is None:
         raise SystemExit(f"{runs / 'base'}: no checkpoint: run make miniature first")
     both = load_checkpoints(hand=runs / "hand", outpaint=runs / "outpaint")
-    both.register_to_config(guidance_scale=arguments.guidance)
+    both.register_to_config(guidance_scale=arguments.guidance, expand_px=arguments.reach)
     text_to_image = StableDiffusionPipeline.from_pretrained(base / "model")
-    if decoder := newest(runs / "decoder"):
-        for pipe in (both, text_to_image):
-            pipe.register_modules(vae=load_vae(decoder / "model"))
     both.register_modules(hand_vae=None, text_encoder=text_to_image.text_encoder, hand_text_encoder=None)
     networks = {
         MINIATURE: both,
