@@ -202,7 +202,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         return scale
 
     def blending_of(self, options: SampleOptions) -> Blending:
-        """The strategy; the pipeline may have its own reach of an expanding mask: `expand_px`, as `Expanding.max_px`."""
+        """The strategy; a pipeline may have its own reach of an expanding mask: `expand_px`, as `Expanding.max_px`."""
         asked = options.blending()
         if isinstance(asked, Expanding) and asked.max_px is None:
             return replace(asked, max_px=self.config.expand_px)
