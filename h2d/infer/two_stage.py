@@ -33,6 +33,7 @@ from h2d.infer.text import cut_notes, encode_prompts
 from h2d.infer.zoom import zoom_hands
 from h2d.models.base import cell_px_of
 from h2d.models.conditioning import SIGMA_PX
+from h2d.models.mask_head import MaskHead  # noqa: F401  # diffusers reads a saved class of an imported module alone
 from h2d.pose.draw import control_picture
 from h2d.pose.pose import Pose
 from h2d.registry import resolve
