@@ -1,5 +1,8 @@
 """The miniature that comes with h2d: whole, small, in half precision, sampled with when nothing is named."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +57,17 @@ def test_every_name_has_its_folder_and_the_card_is_there():
         assert place_of("stable-diffusion-1.5", name, None) == find_shipped(name)
     assert find_shipped("stable-diffusion-1.5") is None
     assert (miniature_folder() / "README.md").read_text().startswith("---")
+
+
+def test_a_fresh_interpreter_reads_the_saved_pipeline():
+    """Diffusers finds the mask head's class in an imported module alone, and nothing but the pipeline need be imported."""
+    read = (
+        "from h2d.infer.two_stage import TwoStagePipeline as Pipeline\n"
+        "from h2d.models.shipped import find_shipped\n"
+        "print(Pipeline.from_pretrained(find_shipped('miniature')).cell_px)"
+    )
+    done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "4", done.stderr
 
 
 def test_networks_are_read_in_single_precision(made, tmp_path):
