@@ -60,7 +60,7 @@ def test_every_name_has_its_folder_and_the_card_is_there():
 
 
 def test_a_fresh_interpreter_reads_the_saved_pipeline():
-    """Diffusers finds the mask head's class in an imported module alone, and nothing but the pipeline need be imported."""
+    """Diffusers finds the mask head's class in an imported module alone: the pipeline's has to bring it."""
     read = (
         "from h2d.infer.two_stage import TwoStagePipeline as Pipeline\n"
         "from h2d.models.shipped import find_shipped\n"
