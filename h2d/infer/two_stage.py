@@ -256,7 +256,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
 
     @property
     def cell_px(self) -> int:
-        """Pixels of a latent's cell, a side."""
+        """Pixels of a cell of the picture's latent, a side; the hands' may have a VAE, and cells, of their own."""
         return cell_px_of(self.vae.config)
 
     @property

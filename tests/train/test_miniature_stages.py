@@ -127,6 +127,22 @@ def test_an_autoencoder_of_three_blocks_has_cells_of_four_pixels(drawn, tmp_path
     assert made.hands[0][0].latents.shape == (4, 16, 16)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_hands_and_bodies_may_have_cells_of_different_widths(base, drawn, tmp_path):
+    fine = tmp_path / "fine"
+    write_base(fine, CAPTIONS, replace(SIZES, vae_channels=(8, 8, 8)))
+    hand = {"base": str(fine), "mask_channels": [8, 8], "augment": False, "mask_reading": "x8"}
+    person = {"base": str(base), "in_channels": 4, "controlnet": f"copy:{base}", "hint_channels": [8, 8, 8, 8]}
+    person["min_mask_px"] = 1
+    for stage, options in (("hand", hand), ("outpaint", person)):
+        train(config(stage, fine, drawn, tmp_path / stage, options=options), Silent())
+    pipe = load_checkpoints(hand=tmp_path / "hand", outpaint=tmp_path / "outpaint")
+    pipe.set_progress_bar_config(disable=True)
+    made = pipe("a person", read_example("peace"), seed=1, num_inference_steps=3, guidance_scale=1.0)
+    assert made.step_masks.shape[-2:] == (8, 8)
+    assert made.hands[0][0].picture.shape == (64, 64, 3)
+
+
 def test_a_skeleton_that_would_not_shrink_to_the_latent_is_refused(base):
     new = OutpaintOptions(base=str(base), in_channels=4, controlnet=f"copy:{base}", hint_channels=(8, 8, 8))
     with pytest.raises(UserError, match=r"halve the skeleton 2 times, but a cell .* is 8 pixels wide: give 4 widths"):

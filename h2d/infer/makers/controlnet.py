@@ -18,6 +18,7 @@ from h2d.infer.makers.landmarks import draw_landmarks
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import embedded_once
 from h2d.infer.pixels import to_networks
+from h2d.models.base import cell_px_of
 
 if TYPE_CHECKING:
     from h2d.infer.two_stage import TwoStagePipeline
@@ -36,7 +37,7 @@ class ControlNetMaker:
         """All crops in one pass, then a mask each."""
         pipe, scale = self._pipe, self._pipe.guidance_of("hand", self._options)
         unet, controlnet, size = pipe.hand_unet, pipe.hand_controlnet, pipe.config.hand_size_px
-        device, dtype, cells = pipe._execution_device, unet.dtype, size // pipe.cell_px
+        device, dtype, cells = pipe._execution_device, unet.dtype, size // cell_px_of(pipe.vae_of("hand").config)
         text = pipe.text_of("hand", [request.prompt for request in requests], self._options.negative_prompt, scale)
         drawings = (to_networks([draw_landmarks(request.place.points, size) for request in requests]) + 1) / 2
         scheduler = pipe.fresh_scheduler("hand", self._options)

@@ -16,6 +16,7 @@ from h2d.infer.hands import DrawnHand, HandRequest
 from h2d.infer.latents import decode
 from h2d.infer.loop import doubled, first_noise, generator_of, guided
 from h2d.infer.options import SampleOptions
+from h2d.models.base import cell_px_of
 from h2d.models.conditioning import hand_condition
 from h2d.pose.layouts import SIDES
 from h2d.pose.points import missing_points
@@ -41,7 +42,7 @@ class GeneratorMaker:
         condition = doubled(self._condition(requests).to(device, dtype), scale)
         scheduler = pipe.fresh_scheduler("hand", self._options)
         generators = [generator_of(*seed) for seed in seeds]
-        cells = size // self._pipe.cell_px
+        cells = size // cell_px_of(pipe.vae_of("hand").config)
         noise = first_noise((4, cells, cells), generators).to(device) * scheduler.init_noise_sigma
         last, masks = len(scheduler.timesteps) - 1, []
 
@@ -67,11 +68,11 @@ class GeneratorMaker:
         ]
 
     def _condition(self, requests: Sequence[HandRequest]) -> Float[Tensor, "b 11 l l"]:
-        size = self._pipe.config.hand_size_px
+        size, vae = self._pipe.config.hand_size_px, self._pipe.vae_of("hand")
         return hand_condition(
             torch.from_numpy(np.stack([hand_points(request) for request in requests])),
             torch.zeros(len(requests), 1, size, size),
-            latent_size=size // self._pipe.cell_px,
+            latent_size=size // cell_px_of(vae.config),
             sigma_px=self._pipe.config.sigma_px,
             wrist=self._pipe.config.wrist,
         )
