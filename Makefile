@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 ROOT ?= data/hagrid
 OUT ?= manifests/hagrid
 DEMO ?= runs/demo
+# A process a core, at most four; each has one thread, and whole files of tests, whose fixtures are made once.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo walk four miniature install test test-all lint check bench prepare lock clean
@@ -25,7 +27,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 test: install ## run the fast tests
-	$(PYTHON) -m pytest -q -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q $(SIDE_BY_SIDE) -m "not slow and not gpu"
 
 test-all: install ## run every test that this machine can run
 	$(PYTHON) -m pytest -q
