@@ -11,4 +11,5 @@ H2D=${H2D:-h2d} PYTHON=${PYTHON:-python}
 "$H2D" train hand --config configs/miniature_hand.yaml
 "$H2D" train outpaint --config configs/miniature_controlnet.yaml
 "$H2D" train outpaint --config configs/miniature_outpaint.yaml
+"$H2D" train keypoints --config configs/miniature_keypoints.yaml
 "$PYTHON" scripts/pack_miniature.py

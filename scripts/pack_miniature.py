@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
+from h2d.annotate.keypoints.miniature import WEIGHTS
+from h2d.annotate.keypoints.network import load_reader
 from h2d.infer.choosing import model_folder
 from h2d.infer.loading import load_checkpoints
 from h2d.models.outpainter import load_controlnet
@@ -44,8 +46,9 @@ def main() -> None:
         "miniature-base": text_to_image,
         "miniature-control": load_controlnet(model_folder(runs / "controlnet") / "controlnet"),
     }
-    for name, network in networks.items():
-        folder = out / SHIPPED[name]
+    folders = {out / SHIPPED[name]: network for name, network in networks.items()}
+    folders[out / WEIGHTS.name] = load_reader(model_folder(runs / "keypoints") / "network")
+    for folder, network in folders.items():
         shutil.rmtree(folder, ignore_errors=True)
         network.to(torch.float16).save_pretrained(folder, safe_serialization=True)
         for file in folder.rglob("*.safetensors"):

@@ -41,7 +41,7 @@ class FoundHand:
 
     points: Float32[np.ndarray, "21 3"]
     found_by: str
-    """The model: "holistic", "hands" or "precomputed"."""
+    """The model: "holistic", "hands", "miniature" or "precomputed"."""
     checks: tuple[str, ...] = ()
     """Plausibility checks that it fails: recorded, never hidden."""
 

@@ -18,18 +18,22 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "hand": {"data.manifests": ["manifests/mix_hand"], "steps": 30_000, "out": "runs/hand"},
     "vae": {"data.manifests": ["manifests/miniature"], "steps": 10_000, "out": "runs/vae"},
     "base": {"data.manifests": ["manifests/miniature"], "steps": 10_000, "out": "runs/base"},
+    "keypoints": {"data.manifests": ["manifests/miniature"], "steps": 4_000, "out": "runs/keypoints", "size_px": 128},
     "outpaint": {"data.manifests": ["manifests/laion-human"], "steps": 6_000, "out": "runs/outpaint"},
 }
 _HOW_TO_MAKE: dict[str, str] = {
     "hand": "h2d prepare mix --config configs/mix_hand.yaml",
     "vae": "h2d synth manifest --out manifests/miniature",
     "base": "h2d synth manifest --out manifests/miniature",
+    "keypoints": "h2d synth manifest --out manifests/miniature",
     "outpaint": "h2d prepare laion-human",
 }
 
 
 def train(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="hand or outpaint; vae and base for the miniature.")],
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="hand or outpaint; the miniature's: vae, base, keypoints.")
+    ],
     config: Annotated[Path | None, typer.Option(help="YAML file of options; the command line goes before it.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Any option by its place: --set optimizer.learning_rate=2e-5")
@@ -94,7 +98,7 @@ def _choices(stage: str, flags: dict[str, Any], file: Path | None, overrides: li
         section, _, key = place.rpartition(".")
         inside = given.get(section) or {} if section else given
         named = any(override.split("=")[0].strip() == place for override in overrides)
-        if flags[place] is None and key not in inside and not named:
+        if flags.get(place) is None and key not in inside and not named:
             flags[place] = value
             if place == "data.manifests" and not Path(value[0]).exists():
                 raise UserError(f"{value[0]}: no such manifest: make it ({_HOW_TO_MAKE[stage]}), or give --manifest")

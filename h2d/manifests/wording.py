@@ -14,6 +14,7 @@ STAGES: Final = {
 TOOLS: Final = {
     "holistic": "MediaPipe Holistic",
     "hands": "MediaPipe Hands",
+    "miniature": "the miniature's keypoint network, for drawn people",
     "precomputed": "keypoints that the dataset brings",
     "sam": "Segment Anything (SAM)",
     "grabcut": "GrabCut (no model weights)",

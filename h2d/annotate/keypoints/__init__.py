@@ -2,6 +2,7 @@
 
 DETECTORS = {
     "holistic": "h2d.annotate.keypoints.holistic:HolisticDetector",
+    "miniature": "h2d.annotate.keypoints.miniature:MiniatureDetector",
     "precomputed": "h2d.annotate.keypoints.precomputed:PrecomputedDetector",
 }
 NATIVE = frozenset({"holistic"})
