@@ -24,6 +24,9 @@ GUIDANCE = 1.0
 REACH_PX = 16.0
 """How far the expanding mask reaches at first, at a picture of 512: with the usual 49 arms end before the hand."""
 
+STEPS = 25
+"""Of either stage: with 50, no more hands are found in its pictures."""
+
 
 def main() -> None:
     """Write each folder anew; the model card stays as it is."""
@@ -32,13 +35,16 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", default=miniature_folder())
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--reach", type=float, default=REACH_PX)
+    parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
     runs, out = arguments.runs, arguments.out
     base = newest(runs / "base")
     if base is None:
         raise SystemExit(f"{runs / 'base'}: no checkpoint: run make miniature first")
     both = load_checkpoints(hand=runs / "hand", outpaint=runs / "outpaint")
-    both.register_to_config(guidance_scale=arguments.guidance, expand_px=arguments.reach)
+    both.register_to_config(
+        guidance_scale=arguments.guidance, expand_px=arguments.reach, num_inference_steps=arguments.steps
+    )
     text_to_image = StableDiffusionPipeline.from_pretrained(base / "model")
     both.register_modules(hand_vae=None, text_encoder=text_to_image.text_encoder, hand_text_encoder=None)
     networks = {

@@ -1,6 +1,6 @@
 """What runs of several seeds say together: the mean of each figure, and the least and the largest beside it.
 
-python scripts/seeds_table.py FOLDER      with READER-SEED/results.json in it, as scripts/evaluate_miniature.sh leaves them
+python scripts/seeds_table.py FOLDER      with READER-SEED/results.json in it, as scripts/evaluate_miniature.sh leaves
 """
 
 import argparse

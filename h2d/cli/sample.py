@@ -29,10 +29,13 @@ def sample(
     seed: Annotated[int | None, typer.Option(min=0, help="Default: a random one, which is told.")] = None,
     negative: Annotated[str | None, typer.Option(help="What the picture must not show.", show_default=False)] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Of either stage. Default: 50 of ddim, 20 of dpm++ and unipc.")
+        int | None,
+        typer.Option(min=1, help="Of either stage. Default: the pipeline's, else 50 of ddim, 20 of dpm++ and unipc."),
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="ddim (default), dpm++, unipc, euler.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="How much the prompt is followed. Default: 7.5.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How much the prompt is followed. Default: the pipeline's, else 7.5.")
+    ] = None,
     blend: Annotated[str | None, typer.Option(help="expanding (default), naive, bbox.")] = None,
     zoom_hands: Annotated[
         bool, typer.Option("--zoom-hands", help="Outpaint around small hands once more, enlarged.")

@@ -18,7 +18,8 @@ class SampleOptions:
     scheduler: str | None = None
     """ddim, dpm++, unipc or euler. None: those of the pipeline, which are DDIM unless they were changed."""
     num_inference_steps: int | None = None
-    """Of either stage. None: 50 of DDIM, 20 of DPM-Solver++ and UniPC, 30 of Euler."""
+    """Of either stage. None: the pipeline's, if it was saved with a number and keeps its scheduler; else 50 of DDIM, 20
+    of DPM-Solver++ and UniPC, 30 of Euler."""
     guidance_scale: float | None = None
     """None: that of the pipeline, 7.5 unless it was saved with another. 1 switches guidance off, and spares half of the
     time."""

@@ -84,6 +84,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         skeleton: str = "v1.1",
         guidance_scale: float = DEFAULT_GUIDANCE,
         expand_px: float | None = None,
+        num_inference_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -109,6 +110,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             skeleton=skeleton,
             guidance_scale=guidance_scale,
             expand_px=expand_px,
+            num_inference_steps=num_inference_steps,
         )
         self._interrupt = False
         self._callback: StepCallback | None = None
@@ -217,9 +219,10 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         return made
 
     def num_steps(self, options: SampleOptions) -> int:
-        """Of either stage."""
+        """Of either stage; a pipeline may be saved with its own number for its own scheduler."""
+        own = self.config.num_inference_steps if options.scheduler is None else None
         name = options.scheduler or name_of(self.scheduler)
-        return options.num_inference_steps or DEFAULT_STEPS.get(name, DEFAULT_STEPS["ddim"])
+        return options.num_inference_steps or own or DEFAULT_STEPS.get(name, DEFAULT_STEPS["ddim"])
 
     def denoise(
         self,

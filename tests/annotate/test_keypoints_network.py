@@ -9,7 +9,10 @@ import torch
 from h2d.annotate.keypoints import network as reader
 from h2d.annotate.keypoints.miniature import MiniatureDetector
 from h2d.errors import UserError
+from h2d.images import decode_rgb
+from h2d.manifests.store import Manifest
 from h2d.pose.layouts import LEFT_HAND, NUM_POINTS, RIGHT_HAND
+from h2d.synth.generate import generate
 
 SIZES = reader.ReaderSizes(channels=(16, 16, 16, 16))
 
@@ -139,3 +142,29 @@ def test_the_identity_follows_the_weights(tmp_path):
 def test_a_confidence_of_none_is_refused():
     with pytest.raises(ValueError, match="min_confidence"):
         MiniatureDetector(min_confidence=0)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> list[dict]:
+    """Four drawn people whom nobody has learnt from."""
+    root = tmp_path_factory.mktemp("people") / "set"
+    generate("manifest", root, count=4, seed=77, size_px=256, flavour="near", workers=1)
+    return Manifest(root).table("images", ["id", "image", "body"]).to_pylist()
+
+
+def test_the_network_that_comes_with_h2d_reads_drawn_people(people):
+    detector = opened()
+    apart, hands, found = [], 0, 0
+    for row in people:
+        picture = decode_rgb(row["image"]["bytes"])
+        true = np.array(row["body"], np.float32).reshape(NUM_POINTS, 3)
+        read = detector.detect(picture, np.zeros((0, 4), np.float32)).body
+        for part in (LEFT_HAND, RIGHT_HAND):
+            if (true[part, 2] > 0).all():
+                hands += 1
+                if np.isfinite(read[part]).all():
+                    found += 1
+                    apart.append(np.linalg.norm(read[part, :2] - true[part, :2], axis=1))
+    assert hands >= 4
+    assert found >= 0.75 * hands
+    assert np.median(np.concatenate(apart)) < 256 * 0.015

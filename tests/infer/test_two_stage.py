@@ -265,6 +265,17 @@ def test_a_pipeline_may_have_its_own_reach(pipe, pose):
         pipe.register_to_config(expand_px=None)
 
 
+def test_a_pipeline_may_have_its_own_number_of_steps(pipe):
+    usual = pipe.num_steps(SampleOptions())
+    pipe.register_to_config(num_inference_steps=7)
+    try:
+        assert pipe.num_steps(SampleOptions()) == 7 != usual
+        assert pipe.num_steps(SampleOptions(num_inference_steps=3)) == 3
+        assert pipe.num_steps(SampleOptions(scheduler="unipc")) == 20, "those of its own scheduler alone"
+    finally:
+        pipe.register_to_config(num_inference_steps=None)
+
+
 def test_the_controlnet_is_put_back_after_an_error(pipe, pose):
     embedding = pipe.controlnet.controlnet_cond_embedding
 
