@@ -28,7 +28,9 @@ class SampleOptions:
     negative_prompt: str = ""
     hand_prompt: str | None = None
     """What stage 1 is told; None: the prompt."""
-    eta: float = 0.0
+    eta: float | None = None
+    """How much of its noise a step of DDIM draws anew, 0 to 1. None: that of the pipeline, 0 unless it was saved with
+    another."""
     height: int | None = None
     width: int | None = None
     blend: str = DEFAULT_BLEND

@@ -191,7 +191,7 @@ def outpaint(pipe: "TwoStagePipeline", inputs: OutpaintInputs, options: SampleOp
             predict,
             put_back=put_back,
             first_step=inputs.first_step,
-            eta=options.eta,
+            eta=pipe.eta_of(options),
             generators=inputs.generators,
         )
 

@@ -85,6 +85,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         guidance_scale: float = DEFAULT_GUIDANCE,
         expand_px: float | None = None,
         num_inference_steps: int | None = None,
+        eta: float = 0.0,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -111,6 +112,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             guidance_scale=guidance_scale,
             expand_px=expand_px,
             num_inference_steps=num_inference_steps,
+            eta=eta,
         )
         self._interrupt = False
         self._callback: StepCallback | None = None
@@ -203,6 +205,11 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         own = options.hand_guidance_scale if stage == "hand" else None
         scale: float = own or options.guidance_scale or self.config.guidance_scale
         return scale
+
+    def eta_of(self, options: SampleOptions) -> float:
+        """How much of its noise a step of DDIM draws anew."""
+        eta: float = self.config.eta if options.eta is None else options.eta
+        return eta
 
     def blending_of(self, options: SampleOptions) -> Blending:
         """The strategy; a pipeline may have its own reach of an expanding mask: `expand_px`, as `Expanding.max_px`."""

@@ -57,7 +57,7 @@ class GeneratorMaker:
             masks.append(pipe.mask_head(features[0][-len(requests) :]))
             return guided(word, scale)
 
-        latents = pipe.denoise("hand", scheduler, noise, predict, eta=self._options.eta, generators=generators)
+        latents = pipe.denoise("hand", scheduler, noise, predict, eta=pipe.eta_of(self._options), generators=generators)
         pictures = decode(pipe.vae_of("hand"), latents)
         # Interrupted before the last step there is no mask.
         drawn = (masks[0][:, 0] if masks else torch.zeros(len(requests), size, size)).float().cpu().numpy()
