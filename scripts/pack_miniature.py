@@ -19,13 +19,14 @@ from h2d.models.shipped import MINIATURE, SHIPPED, miniature_folder
 from h2d.train.checkpoints import newest
 
 LIMIT_BYTES = 40_000_000
-GUIDANCE = 1.0
-"""What the miniature is saved with, by eye: hands lose their shape under more."""
-REACH_PX = 16.0
-"""How far the expanding mask reaches at first, at a picture of 512: with the usual 49 arms end before the hand."""
-
-STEPS = 25
-"""Of either stage: with 50, no more hands are found in its pictures."""
+OWN = {
+    "guidance_scale": 1.0,  # by eye: hands lose their shape under more
+    "expand_px": 16.0,  # of 512: with the usual 49 arms end before the hand
+    "num_inference_steps": 25,  # 50 find no more hands, and take twice as long
+    "eta": 1.0,  # without noise of its own at every step, bodies keep the grain that small networks leave
+    "controlnet_conditioning_scale": 2.0,  # bodies follow the skeleton, and more hands are found
+}
+"""What the pipeline is saved with; chosen on people of the split `val` (docs/miniature.md)."""
 
 
 def main() -> None:
@@ -33,18 +34,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="?", default=Path("runs/miniature"))
     parser.add_argument("out", type=Path, nargs="?", default=miniature_folder())
-    parser.add_argument("--guidance", type=float, default=GUIDANCE)
-    parser.add_argument("--reach", type=float, default=REACH_PX)
-    parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
     runs, out = arguments.runs, arguments.out
     base = newest(runs / "base")
     if base is None:
         raise SystemExit(f"{runs / 'base'}: no checkpoint: run make miniature first")
     both = load_checkpoints(hand=runs / "hand", outpaint=runs / "outpaint")
-    both.register_to_config(
-        guidance_scale=arguments.guidance, expand_px=arguments.reach, num_inference_steps=arguments.steps
-    )
+    both.register_to_config(**OWN)
     text_to_image = StableDiffusionPipeline.from_pretrained(base / "model")
     both.register_modules(hand_vae=None, text_encoder=text_to_image.text_encoder, hand_text_encoder=None)
     networks = {

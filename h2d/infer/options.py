@@ -39,7 +39,8 @@ class SampleOptions:
     """Whether the canvas is put back at the noise level of the state, or clean, as equation (11) could be read."""
     paste: Literal["hard", "feather", "poisson", "off"] = "hard"
     feather_px: float = 3.0
-    controlnet_conditioning_scale: float = 1.0
+    controlnet_conditioning_scale: float | None = None
+    """How strongly the skeleton steers. None: that of the pipeline, 1 unless it was saved with another."""
     hand_photo: Path | None = None
     """A photograph whose hand is used, fitted to the pose; None: hands are generated."""
     segmenter: Literal["grabcut", "sam"] = "grabcut"

@@ -167,7 +167,7 @@ def outpaint(pipe: "TwoStagePipeline", inputs: OutpaintInputs, options: SampleOp
                 timestep,
                 encoder_hidden_states=inputs.text,
                 controlnet_cond=condition,
-                conditioning_scale=options.controlnet_conditioning_scale,
+                conditioning_scale=pipe.control_scale_of(options),
                 return_dict=False,
             )
             word = unet(

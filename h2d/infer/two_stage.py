@@ -86,6 +86,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         expand_px: float | None = None,
         num_inference_steps: int | None = None,
         eta: float = 0.0,
+        controlnet_conditioning_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -113,6 +114,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             expand_px=expand_px,
             num_inference_steps=num_inference_steps,
             eta=eta,
+            controlnet_conditioning_scale=controlnet_conditioning_scale,
         )
         self._interrupt = False
         self._callback: StepCallback | None = None
@@ -210,6 +212,12 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         """How much of its noise a step of DDIM draws anew."""
         eta: float = self.config.eta if options.eta is None else options.eta
         return eta
+
+    def control_scale_of(self, options: SampleOptions) -> float:
+        """How strongly the skeleton steers the body."""
+        asked = options.controlnet_conditioning_scale
+        scale: float = self.config.controlnet_conditioning_scale if asked is None else asked
+        return scale
 
     def blending_of(self, options: SampleOptions) -> Blending:
         """The strategy; a pipeline may have its own reach of an expanding mask: `expand_px`, as `Expanding.max_px`."""

@@ -147,6 +147,16 @@ def test_what_a_method_sees_of_a_pose(name, sees_body, sees_hands, build):
     assert ("does not see" in told) == (not sees_hands)
 
 
+@pytest.mark.parametrize("name", ["stable-diffusion", "controlnet", "t2i-adapter", "handrefiner", "humansd"])
+def test_noise_drawn_anew_is_a_pictures_own(name, build, hands):
+    plain, noisy = build(name), build(name, eta=1.0)
+    poses, few = [standing(30), hands], {"size": (SIZE, SIZE), "steps": 3}
+    both = noisy(["rain", "a person waves"], poses, [4, 5], **few)
+    alone = noisy(["a person waves"], [hands], [5], **few)[0]
+    assert np.abs(alone.astype(int) - both[1]).max() <= 1, "whatever else is in the batch"
+    assert not np.array_equal(plain(["a person waves"], [hands], [5], **few)[0], alone)
+
+
 @pytest.mark.parametrize("name", [name for name in BASELINES if NEEDS[name]])
 def test_missing_weights_are_one_line_with_the_remedy(name, tmp_path, monkeypatch):
     import huggingface_hub.constants

@@ -276,6 +276,37 @@ def test_a_pipeline_may_have_its_own_number_of_steps(pipe):
         pipe.register_to_config(num_inference_steps=None)
 
 
+def test_a_pipeline_may_draw_noise_anew_at_every_step(pipe, pose):
+    def made(**options):
+        return np.array(pipe("a person", pose, seed=1, options=replace(FEW, **options)).images[0])
+
+    plain, noisy = made(), made(eta=1.0)
+    assert not np.array_equal(plain, noisy)
+    pipe.register_to_config(eta=1.0)
+    try:
+        assert np.array_equal(made(), noisy)
+        assert np.array_equal(made(eta=0.0), plain)
+    finally:
+        pipe.register_to_config(eta=0.0)
+
+
+def test_a_pipeline_may_have_its_own_strength_of_the_skeleton(pipe, pose):
+    seen = []
+
+    def note(module, inputs, named):
+        seen.append(named["conditioning_scale"])
+
+    handle = pipe.controlnet.register_forward_pre_hook(note, with_kwargs=True)
+    pipe.register_to_config(controlnet_conditioning_scale=2.0)
+    try:
+        pipe("a person", pose, seed=1, options=FEW)
+        pipe("a person", pose, seed=1, options=replace(FEW, controlnet_conditioning_scale=0.5))
+    finally:
+        handle.remove()
+        pipe.register_to_config(controlnet_conditioning_scale=1.0)
+    assert seen == [2.0] * 3 + [0.5] * 3
+
+
 def test_the_controlnet_is_put_back_after_an_error(pipe, pose):
     embedding = pipe.controlnet.controlnet_cond_embedding
 

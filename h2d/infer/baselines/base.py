@@ -29,6 +29,8 @@ WantedSize: TypeAlias = tuple[int | None, int | None]
 """Height and width; None: by the pose's shape."""
 
 DEFAULT_STEPS: Final = 50
+DRAWN_ANEW: Final = 4
+"""Beside `h2d.infer.outpaint.BODY`, which is what the first noise is drawn for: what steps draw."""
 DEFAULT_GUIDANCE: Final = 7.5
 
 
@@ -45,6 +47,8 @@ class BaselineOptions:
     control_scale: float | None = None
     """How strongly it steers. None: 1; 0.55 of HandRefiner."""
     scheduler: str = "ddim"
+    eta: float = 0.0
+    """How much of its noise a step of DDIM draws anew, 0 to 1."""
     first: Literal["controlnet", "stable-diffusion"] = "controlnet"
     """HandRefiner: what makes the picture that it repairs, where none is given."""
     picture: Path | None = None
@@ -67,6 +71,8 @@ class BaselineOptions:
         check_name(SCHEDULERS, self.scheduler, kind="scheduler")
         if self.control_scale is not None and self.control_scale < 0:
             raise ValueError(f"control_scale must not be negative, got {self.control_scale}")
+        if self.eta < 0:
+            raise ValueError(f"eta must not be negative, got {self.eta}")
         if self.mask is not None and self.depth is None:
             raise ValueError("mask without depth: give both, or neither")
 
@@ -150,3 +156,8 @@ def noise_of(jobs: Sequence[Job], vae: Any) -> Float[Tensor, "b 4 l k"]:
     cell_px = cell_px_of(vae.config)
     shape = 4, height // cell_px, width // cell_px
     return first_noise(shape, [generator_of(job.seed, BODY) for job in jobs])
+
+
+def generators_of(jobs: Sequence[Job]) -> list[torch.Generator]:
+    """Where each picture's steps draw noise from."""
+    return [generator_of(job.seed, DRAWN_ANEW) for job in jobs]

@@ -13,6 +13,7 @@ from h2d.infer.baselines.base import (
     BaselineOptions,
     Picture,
     WantedSize,
+    generators_of,
     noise_of,
     place_of,
     plan,
@@ -106,7 +107,8 @@ class PipelineBaseline:
             guidance_scale=own.get("guidance_scale", DEFAULT_GUIDANCE) if guidance is None else guidance,
             latents=noise_of(jobs, self._pipe.vae).to(self._pipe.device, self._pipe.unet.dtype),
             output_type="latent",
-            **shown,
+            eta=self._options.eta,
+            **{"generator": generators_of(jobs), **shown},
         )
         return decode(self._pipe.vae, made.images)
 

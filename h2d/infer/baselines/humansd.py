@@ -17,14 +17,14 @@ from h2d.infer.baselines.base import (
     BaselineOptions,
     Picture,
     WantedSize,
+    generators_of,
     noise_of,
     place_of,
     plan,
     size_of,
 )
 from h2d.infer.latents import decode, encode
-from h2d.infer.loop import denoise, doubled, generator_of, guided
-from h2d.infer.outpaint import BODY
+from h2d.infer.loop import denoise, doubled, guided
 from h2d.infer.pixels import to_networks
 from h2d.infer.schedulers import make_scheduler
 from h2d.infer.text import cut_notes, encode_prompts
@@ -128,6 +128,7 @@ class HumanSD:
             noise_of(jobs, vae).to(unet.device) * scheduler.init_noise_sigma,
             predict,
             after_step=lambda step, timestep, latents: latents,
-            generators=[generator_of(job.seed, BODY) for job in jobs],
+            eta=self._options.eta,
+            generators=generators_of(jobs),
         )
         return decode(vae, latents)

@@ -61,7 +61,9 @@ class ControlNetMaker:
                 )[0]
                 return guided(word, scale)
 
-            latents = pipe.denoise("hand", scheduler, noise, predict, eta=pipe.eta_of(self._options), generators=generators)
+            latents = pipe.denoise(
+                "hand", scheduler, noise, predict, eta=pipe.eta_of(self._options), generators=generators
+            )
         pictures = decode(pipe.vae_of("hand"), latents)
         views = [(picture, request.place.points) for picture, request in zip(pictures, requests, strict=True)]
         masks = segmented(views, self._options.segmenter)
