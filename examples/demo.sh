@@ -16,7 +16,7 @@ $h2d sample --batch examples/demo.jsonl --grid --out "$out/samples"
 $h2d synth manifest --out "$out/unseen" -n 12 --seed 7 --size 256 --flavour near
 $h2d evaluate protocol --manifest "$out/unseen" --split train -n 8 --size 128 --out "$out/list.jsonl"
 $h2d evaluate run --list "$out/list.jsonl" --method two-stage,controlnet --steps 20 --out "$out/evaluation" \
-    --baseline base=miniature-base --baseline control=miniature-control
+    --baseline base=miniature-base --baseline control=miniature-control --baseline eta=1 --baseline control_scale=2
 
 cat <<TEXT
 

@@ -16,7 +16,7 @@ import numpy as np
 from make_poses import SCENES
 from PIL import Image, ImageDraw, ImageFont
 
-from h2d.images import encode_png, resize
+from h2d.images import encode_jpeg, encode_png, resize
 from h2d.infer.arms import with_arms
 from h2d.infer.blending import BLENDS
 from h2d.infer.choosing import default_models
@@ -62,7 +62,7 @@ def main() -> None:
     trained = load_models(default_models(Path("no runs")))
     trained.set_progress_bar_config(disable=True)
     contact_sheet(trained(PROMPT, read_example("palm"), seed=1), 0, PROMPT).save(out / "sampling_steps.png")
-    save(out / "sampling_handover.png", handed_on(trained))
+    (out / "sampling_handover.jpg").write_bytes(encode_jpeg(handed_on(trained)))
 
 
 def random_pipeline(folder: Path) -> TwoStagePipeline:

@@ -8,9 +8,11 @@ import pytest
 import torch
 from fake_studio import STUDIO
 from stand_in import Silent
+from typer.testing import CliRunner
 
 from h2d.annotate.keypoints.miniature import MiniatureDetector
 from h2d.annotate.keypoints.network import PICTURE_PX, logits_of, points_of
+from h2d.cli import app
 from h2d.config import validate_config
 from h2d.errors import UserError
 from h2d.models.checkpoint import read_facts
@@ -164,6 +166,14 @@ def test_pictures_that_go_through_the_autoencoder_are_not_the_same(tmp_path):
     shown = stage._shown(networks, batch)
     assert torch.equal(shown[0], image[0])
     assert not torch.equal(shown[1], image[1])
+
+
+def test_the_command_knows_the_networks_size(drawn, tmp_path):
+    done = CliRunner().invoke(
+        app, ["train", "keypoints", "--manifest", str(drawn), "--out", str(tmp_path), "--dry-run"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "Nothing was written" in done.output
 
 
 def test_another_size_is_refused_before_the_first_step(drawn, tmp_path):
