@@ -53,6 +53,13 @@ class KeypointsOptions:
     face_weight: float = 0.25
     """Of the face's 68 points, which are half of all and matter least here."""
 
+    def __post_init__(self) -> None:
+        for name in ("through_share", "flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        if not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"zoom must be two rising positive numbers, got {self.zoom}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeypointsExamples:
@@ -64,18 +71,19 @@ class KeypointsExamples:
         """Turned, moved, mirrored, blurred and made noisy; without `training`, only resized."""
         picture, points = decode_rgb(row["image"]), np.array(row["body"], np.float32)
         drawn, colours, grain = random.uniform(size=9), random.spawn(1)[0], random.spawn(1)[0]
-        matrix = self._window(picture.shape[:2], drawn if training else None)
+        place, mirrored, spoilt, through = drawn[:4], drawn[4], drawn[5:8], drawn[8]
+        matrix = self._window(picture.shape[:2], place if training else None)
         seen = _warped(picture, matrix)
         points[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        seen = shift_colours(planes(_spoilt(seen, drawn[5:], grain)), colours) if training else planes(seen)
-        if training and drawn[4] < self.options.flip:
+        seen = shift_colours(planes(_spoilt(seen, spoilt, grain)), colours) if training else planes(seen)
+        if training and mirrored < self.options.flip:
             seen = np.ascontiguousarray(seen[..., ::-1])
             points = points[list(FLIP)]
             points[:, 0] = PICTURE_PX - points[:, 0]
         return {
             "image": torch.from_numpy(seen),
             "points": torch.from_numpy(np.nan_to_num(points)),
-            "decoded": torch.tensor(float(training and drawn[8] < self.options.through_share)),
+            "decoded": torch.tensor(float(training and through < self.options.through_share)),
             "timesteps": torch.tensor(0),
         }
 
@@ -199,7 +207,7 @@ def _spoilt(
     picture: UInt8[np.ndarray, "h w 3"], drawn: Float64[np.ndarray, " n"], random: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Half of the pictures blurred, half of them grainy: no generated picture is as clean as a drawn one."""
-    blur, grain, how_much = drawn[:3]
+    blur, grain, how_much = drawn
     if blur < 0.5:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.4 + 2.2 * blur), np.uint8)
     noise: Float32[np.ndarray, "h w 3"] = random.standard_normal(picture.shape, np.float32)

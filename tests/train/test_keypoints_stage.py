@@ -168,6 +168,14 @@ def test_pictures_that_go_through_the_autoencoder_are_not_the_same(tmp_path):
     assert not torch.equal(shown[1], image[1])
 
 
+@pytest.mark.parametrize(
+    ("option", "message"), [({"flip": 2}, "flip must be from 0 to 1"), ({"zoom": [2, 1]}, "zoom must be two rising")]
+)
+def test_options_that_cannot_be_are_one_line(option, message):
+    with pytest.raises(UserError, match=message):
+        validate_config(KeypointsOptions, option, where="options")
+
+
 def test_the_command_knows_the_networks_size(drawn, tmp_path):
     done = CliRunner().invoke(
         app, ["train", "keypoints", "--manifest", str(drawn), "--out", str(tmp_path), "--dry-run"]
