@@ -8,6 +8,7 @@ import typer
 from h2d.cli.console import errors
 from h2d.cli.output import print_json, say
 from h2d.cli.sample_choices import read_models, read_options, read_precision, read_request, read_size
+from h2d.cli.start import uncollected
 
 if TYPE_CHECKING:
     from h2d.infer.session import Made, MethodSession
@@ -119,6 +120,8 @@ def sample(
     chosen = read_method(method, like, ours_alone, intermediates=save_intermediates)
     named["loras"] = tuple(lora) if lora else None
     own = own_overrides(chosen, overrides or [], config)
+    with uncollected():
+        import h2d.infer.session  # noqa: F401  # torch, diffusers and transformers, which all that follows needs
     request = None if batch else read_request(pose, prompt, n, seed, like, flags, config, own)
     models = read_models(named, like) if chosen == OURS else None
     if models is not None and models.about and not as_json:

@@ -8,6 +8,7 @@ import typer
 
 from h2d.cli.console import console
 from h2d.cli.output import print_json
+from h2d.cli.start import uncollected
 
 if TYPE_CHECKING:
     from h2d.train.config import TrainConfig
@@ -54,9 +55,9 @@ def train(
 
     Goes on from the last checkpoint in --out. Several processes: accelerate launch -m h2d train STAGE ...
     """
-    from h2d.train.loop import train as run
-    from h2d.train.plan import plan
-
+    with uncollected():
+        from h2d.train.loop import train as run
+        from h2d.train.plan import plan
     flags = {
         "data.manifests": [str(path) for path in manifest] if manifest else None,
         "out": out,
