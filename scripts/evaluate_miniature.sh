@@ -25,7 +25,12 @@ for seed in $seeds; do
     [ -f "$list" ] || "$H2D" evaluate protocol \
         --manifest manifests/miniature --split test -n "$pictures" --size 128 --seed "$seed" --out "$list"
     evaluate "$seed" "$out/holistic-$seed" holistic
-    [ -d "$out/miniature-$seed" ] || cp -r "$out/holistic-$seed" "$out/miniature-$seed"
+    if [ ! -d "$out/miniature-$seed" ]; then # the same pictures, without what the first reader made of them
+        rm -rf "$out/copied"
+        cp -r "$out/holistic-$seed" "$out/copied"
+        rm "$out/copied"/results.json "$out/copied"/report.* "$out/copied"/per_picture.parquet
+        mv "$out/copied" "$out/miniature-$seed"
+    fi
     evaluate "$seed" "$out/miniature-$seed" miniature
 done
 "$PYTHON" scripts/seeds_table.py "$out"
