@@ -26,7 +26,7 @@ OWN = {
     "eta": 1.0,  # without noise of its own at every step, bodies keep the grain that small networks leave
     "controlnet_conditioning_scale": 2.0,  # bodies follow the skeleton, and more hands are found
 }
-"""What the pipeline is saved with: the first two by eye, the others on people of the split `val` (docs/miniature.md)."""
+"""What the pipeline is saved with: the first two by eye, the rest on people of the split `val` (docs/miniature.md)."""
 
 
 def main() -> None:
