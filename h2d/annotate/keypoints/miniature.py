@@ -13,9 +13,8 @@ from jaxtyping import Float32, UInt8
 import h2d
 from h2d.annotate.base import NOTHING_GIVEN, Detection, FoundHand, GivenHands
 from h2d.annotate.keypoints.checks import failed_checks
-from h2d.annotate.keypoints.network import PICTURE_PX, as_batch, load_reader, logits_of, points_of
+from h2d.annotate.keypoints.network import PICTURE_PX, as_batch, load_reader, logits_of, points_of, weight_files
 from h2d.config import config
-from h2d.errors import UserError
 from h2d.hashes import sha256_of
 from h2d.images import resize
 from h2d.pose.layouts import HANDS, NUM_POINTS, SIDES
@@ -43,12 +42,9 @@ class MiniatureDetector:
 
     def identity(self) -> Mapping[str, Any]:
         """The weights' hash and the options; raises `UserError` where there are none."""
-        files = sorted(self.weights.glob("*.safetensors"))
-        if not files:
-            raise UserError(f"{self.weights}: no keypoint network: give the folder that h2d train keypoints saved")
         return {
             "model": "miniature-keypoints",
-            "files": {file.name: sha256_of(file) for file in files},
+            "files": {file.name: sha256_of(file) for file in weight_files(self.weights)},
             "min_confidence": self.min_confidence,
         }
 
@@ -101,8 +97,9 @@ class MiniatureDetector:
 
 def _squared(picture: UInt8[np.ndarray, "h w 3"]) -> tuple[UInt8[np.ndarray, "s s 3"], float]:
     """The picture at the network's size, its top left corner where it was, grey beside it; and the scale."""
-    scale = PICTURE_PX / max(picture.shape)
-    small = resize(picture, (max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale))))
+    height, width = picture.shape[:2]
+    scale = PICTURE_PX / max(height, width)
+    small = resize(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
     square = np.full((PICTURE_PX, PICTURE_PX, 3), 128, np.uint8)
     square[: small.shape[0], : small.shape[1]] = small
     return square, scale

@@ -53,12 +53,19 @@ def new_reader(sizes: ReaderSizes) -> Any:
     )
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Those of a trained network; raises `UserError` where the folder holds none."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no keypoint network: give the folder that h2d train keypoints saved")
+    return files
+
+
 def load_reader(folder: Path) -> Any:
     """A trained one, in float32; raises `UserError` where the folder holds none."""
     from diffusers import UNet2DModel
 
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise UserError(f"{folder}: no keypoint network: give the folder that h2d train keypoints saved")
+    weight_files(folder)
     network = UNet2DModel.from_pretrained(folder, use_safetensors=True, torch_dtype=torch.float32)
     if network.config["out_channels"] != NUM_POINTS or network.config["in_channels"] != 3 * CELL_PX**2:
         raise UserError(f"{folder}: a U-Net that reads no keypoints: give the folder that h2d train keypoints saved")
