@@ -139,6 +139,10 @@ class Judging:
         """Where a shard's rows lie."""
         return self.out / f"part-{shard[0]:05d}.parquet"
 
+    def title(self, shard: Shard) -> str:
+        """For messages."""
+        return f"pictures {shard[0]} to {shard[-1]}"
+
     def setup(self) -> None:
         """Open both."""
         import torch

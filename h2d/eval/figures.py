@@ -17,7 +17,7 @@ from h2d.errors import UserError
 from h2d.eval.features import RANDOM, foreground
 from h2d.eval.figure_sheet import Row, sheet
 from h2d.eval.generate import method_folder
-from h2d.eval.looking import Looks, choose_looks, take_looks
+from h2d.eval.looking import Looks, choose_looks
 from h2d.eval.looks.features import FeaturesLook
 from h2d.eval.looks.foreground import ForegroundLook
 from h2d.eval.methods import ABLATION, title_of
@@ -26,6 +26,7 @@ from h2d.eval.picture_list import Entry, PictureList
 from h2d.eval.pictures import REAL, PictureFolder
 from h2d.eval.placing import Watch
 from h2d.eval.report_tables import BLEND_TITLES
+from h2d.eval.taking import take_looks
 from h2d.images import encode_png, resize
 from h2d.manifests.files import write_bytes
 from h2d.manifests.rle import decode_rle
@@ -142,15 +143,12 @@ def _blends(out: Path, names: Sequence[str], entries: Sequence[Entry]) -> UInt8[
 def _foreground_tables(
     out: Path, pictures: PictureList, names: Sequence[str], looks: Looks, watch: Watch
 ) -> dict[str, pa.Table] | None:
-    tables = {}
     few = Looks(pose=looks.pose, foreground=looks.foreground, features=(), clip=None, prompts=None, missing={})
-    for name in (REAL, *names):
-        folder = PictureFolder(path=out / REAL) if name == REAL else method_folder(out, name)
-        seen = take_looks(few, pictures, folder, watch, about=name)
-        if seen is None:
-            return None
-        tables[name] = seen[ForegroundLook.name]
-    return tables
+    folders = {
+        name: PictureFolder(path=out / REAL) if name == REAL else method_folder(out, name) for name in (REAL, *names)
+    }
+    seen = take_looks(few, pictures, folders, watch)
+    return None if seen is None else {name: tables[ForegroundLook.name] for name, tables in seen.items()}
 
 
 def _foregrounds(

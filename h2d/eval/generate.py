@@ -62,6 +62,10 @@ class Making:
     def __post_init__(self) -> None:
         self.needs_gpu = device_named(self.options.device).startswith("cuda")
 
+    def title(self, shard: Shard) -> str:
+        """For messages."""
+        return f"pictures {shard[0]} to {shard[-1]} of {self.name}"
+
     def setup(self) -> None:
         """Load the method."""
         from h2d.infer.session import quiet_libraries

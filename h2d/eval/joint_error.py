@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from h2d.errors import UserError
-from h2d.eval.measured import Counts, Ratio
+from h2d.eval.measured import Counts, Ratio, Undefined
 from h2d.eval.pairing import PairedPeople
 from h2d.eval.poses import extents_xywh
 
@@ -76,7 +76,11 @@ class CorrectPoints:
 
     def curve(self, counts: Counts | None = None) -> Float64[np.ndarray, " t"]:
         """PCK at every threshold; raises `Undefined` where there is no joint."""
-        return np.array([self.at(threshold).on(counts) for threshold in self.thresholds])
+        weights = np.ones(self.num_pictures) if counts is None else counts
+        total = self.num_joints @ weights
+        if total <= 0:
+            raise Undefined(_NOTHING)
+        return np.asarray(self.num_correct @ weights / total)
 
     def on(self, counts: Counts | None = None) -> float:
         """The area under the curve, as a share of the thresholds' range: 1 is perfect."""

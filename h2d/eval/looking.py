@@ -1,24 +1,19 @@
-"""Which looks a run takes, and their answers for one folder of pictures."""
+"""Which looks a run takes."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-
 from h2d.annotate import keypoints, people
 from h2d.config import validate_config
 from h2d.errors import UserError
-from h2d.eval.looks.base import Look, fingerprint_of, look_at
+from h2d.eval.looks.base import Look, fingerprint_of
 from h2d.eval.looks.features import FeaturesLook
 from h2d.eval.looks.foreground import ForegroundLook
 from h2d.eval.looks.pose import PoseLook
 from h2d.eval.looks.text import PictureLook, PromptLook
 from h2d.eval.options import LookConfig
-from h2d.eval.picture_list import PictureList
-from h2d.eval.pictures import PictureFolder
-from h2d.eval.placing import Watch
 from h2d.machine import device_named
 from h2d.models import weights
 from h2d.registry import resolve
@@ -27,7 +22,7 @@ INCEPTION: Final = "inception-v3-fid"
 SAM: Final = "sam-vit-h"
 CLIP: Final = "clip-vit-base-patch16"
 NONE: Final = "none"
-_GIVEN_BY: Final = {"points": PoseLook.name, "mask": ForegroundLook.name}
+GIVEN_BY: Final = {"points": PoseLook.name, "mask": ForegroundLook.name}
 """Which look gives a column that others need."""
 
 
@@ -53,7 +48,7 @@ class Looks:
         """Of each look by its name: where its answers lie."""
         found: dict[str, str] = {}
         for look in self.of(real=True):
-            found[look.name] = fingerprint_of(look, [found[_GIVEN_BY[column]] for column in look.needs])
+            found[look.name] = fingerprint_of(look, [found[GIVEN_BY[column]] for column in look.needs])
         return found
 
 
@@ -86,34 +81,6 @@ def choose_looks(choices: LookConfig) -> Looks:
         prompts=None if clip is None else PromptLook(clip, device=device),
         missing=missing,
     )
-
-
-def take_looks(
-    looks: Looks,
-    pictures: PictureList,
-    folder: PictureFolder,
-    watch: Watch,
-    *,
-    about: str,
-    real: bool = False,
-    workers: int = 1,
-    address: str | None = None,
-) -> dict[str, pa.Table] | None:
-    """The answers by look for every picture of a folder, in the list's order; None when stopped.
-
-    What is on disk already is not looked at again.
-    """
-    tables: dict[str, pa.Table] = {}
-    for look in looks.of(real=real):
-        table = look_at(
-            look, pictures, folder, watch, about=about, fingerprint=looks.fingerprints[look.name],
-            given={column: tables[_GIVEN_BY[column]] for column in look.needs},
-            workers=1 if look.needs_gpu else workers, address=None if look.needs_gpu else address,
-        )  # fmt: skip
-        if table is None:
-            return None
-        tables[look.name] = table
-    return tables
 
 
 def _segmenter(choices: LookConfig, device: str) -> ForegroundLook | None:

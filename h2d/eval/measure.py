@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from h2d.errors import UserError
 from h2d.eval.extras import hand_measures
+from h2d.eval.generate import method_folder
 from h2d.eval.image_quality import quality_measures
-from h2d.eval.looking import Looks, choose_looks, take_looks
+from h2d.eval.looking import Looks, choose_looks
 from h2d.eval.looks.features import FeaturesLook, features_in
 from h2d.eval.looks.text import PictureLook, PromptLook, embeddings_of, prompts_of
 from h2d.eval.measured import Measures
@@ -27,6 +28,7 @@ from h2d.eval.pose_accuracy import pose_measures
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Results
 from h2d.eval.summary import PER_PICTURE_FILE, Subject, per_picture_table, summarise, truth_of
+from h2d.eval.taking import take_looks
 from h2d.eval.text_alignment import alignment_measures
 from h2d.manifests.files import write_parquet
 from h2d.manifests.store import points_array
@@ -51,17 +53,15 @@ def measure_run(
     `UserError` where pictures are missing or were made for another list.
     """
     looks = looks or choose_looks(choices.look)
-    subjects = []
-    for folder in (PictureFolder(path=out / REAL), *(PictureFolder(path=out / "methods" / name) for name in names)):
-        made = folder.made
-        if made["list_sha256"] != pictures.sha256:
-            raise UserError(f"{folder.path}: made for another list (sha256 {made['list_sha256'][:12]}): make it again")
-        about = str(made["name"])
-        real = about == REAL
-        tables = take_looks(looks, pictures, folder, watch, about=about, real=real, workers=workers, address=address)
-        if tables is None:
-            return None
-        subjects.append(Subject(folder=folder, made=made, tables=tables))
+    folders = {REAL: PictureFolder(path=out / REAL), **{name: method_folder(out, name) for name in names}}
+    for folder in folders.values():
+        if folder.made["list_sha256"] != pictures.sha256:
+            sha256 = folder.made["list_sha256"][:12]
+            raise UserError(f"{folder.path}: made for another list (sha256 {sha256}): make it again")
+    tables = take_looks(looks, pictures, folders, watch, workers=workers, address=address)
+    if tables is None:
+        return None
+    subjects = [Subject(folder=folder, made=folder.made, tables=tables[name]) for name, folder in folders.items()]
     reference = subjects[0]
     for subject in subjects:
         subject.found = found_poses(subject.tables["pose"], pictures)

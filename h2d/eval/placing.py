@@ -22,6 +22,9 @@ class Work(Protocol):
 
     needs_gpu: bool
 
+    def title(self, shard: Shard) -> str:
+        """What pictures these are, for messages."""
+
     def setup(self) -> None:
         """Load weights; once per process."""
 
@@ -120,7 +123,7 @@ def _on_ray(work: Work, shards: Sequence[Shard], watch: Watch, workers: int, add
                 running[actor.run.remote(shard)] = (actor, shard)
             for reference in ray.wait(list(running), timeout=_WAIT_S)[0]:
                 actor, shard = running.pop(reference)
-                _answer(ray, reference, shard)
+                _answer(ray, reference, work.title(shard))
                 idle.append(actor)
                 watch.worked(len(shard))
         return not waiting
@@ -142,7 +145,7 @@ class _Worker:
         self._work.run(shard)
 
 
-def _answer(ray: Any, reference: Any, shard: Shard) -> None:
+def _answer(ray: Any, reference: Any, title: str) -> None:
     try:
         ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -150,8 +153,8 @@ def _answer(ray: Any, reference: Any, shard: Shard) -> None:
     except ray.exceptions.RayActorError as error:
         last = " ".join(str(error).split())[-200:]
         raise JobError(
-            f"a worker died on pictures {shard[0]} to {shard[-1]}: {last}: what is done is kept, the same command goes"
-            " on; give fewer --workers if memory was short"
+            f"a worker died on {title}: {last}: what is done is kept, the same command goes on; give fewer --workers if"
+            " memory was short"
         ) from None
 
 

@@ -4,7 +4,6 @@ Results lie beside the pictures, in `looks/<look>/<fingerprint>/part-NNNNN.parqu
 that changes the answers, and each row names its picture's hash. Axis legend: h w picture size.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, UInt8
 
-from h2d.errors import UserError
-from h2d.eval.picture_list import Entry, PictureList
+from h2d.eval.picture_list import Entry
 from h2d.eval.pictures import PictureFolder
-from h2d.eval.placing import Shard, Watch, do_all, shards_of
+from h2d.eval.placing import Shard, shards_of
 from h2d.hashes import short_hash
 from h2d.manifests.files import write_json, write_parquet
 from h2d.manifests.rle import decode_rle
@@ -70,6 +68,8 @@ class Look(Protocol):
     needs: tuple[str, ...]
     """Columns of other looks that it is given: `points`, `mask`."""
     needs_gpu: bool
+    apart: bool
+    """Whether it looks in a process of its own, so that others can look beside it."""
 
     def identity(self) -> Mapping[str, Any]:
         """Everything that changes the answers, JSON-ready: part of the number's conventions."""
@@ -82,46 +82,6 @@ class Look(Protocol):
 
     def close(self) -> None:
         """Give back what `setup` took."""
-
-
-def look_at(
-    look: Look,
-    pictures: PictureList,
-    folder: PictureFolder,
-    watch: Watch,
-    *,
-    about: str,
-    fingerprint: str,
-    given: Mapping[str, pa.Table] | None = None,
-    workers: int = 1,
-    address: str | None = None,
-) -> pa.Table | None:
-    """The look's rows for every picture of the folder, in the list's order; None when stopped before the last.
-
-    `fingerprint` is `fingerprint_of` the look; `given` are other looks' tables by the column that is needed of them.
-    Raises `UserError` where pictures are missing.
-    """
-    lacking = folder.lacking(pictures.entries)
-    if lacking:
-        raise UserError(
-            f"{folder.path}: {len(lacking)} of {len(pictures)} pictures are not there yet, first {lacking[0]:05d}: run"
-            " the same command to go on"
-        )
-    place = answers_folder(folder, look.name, fingerprint)
-    hashes = _hashes(folder, pictures)
-    shards = shards_of(range(len(pictures)), SHARD)
-    waiting = [shard for shard in shards if not _is_done(place, shard, hashes)]
-    if waiting:
-        write_json(place / _IDENTITY_FILE, {"look": look.name, **json.loads(json.dumps(look.identity(), default=str))})
-    tables = {name: (given or {})[name] for name in look.needs}
-    work = Looking(look=look, entries=pictures.entries, folder=folder, place=place, given=tables)
-    done = sum(map(len, shards)) - sum(map(len, waiting))
-    finished = do_all(
-        f"{look.name}: {about}", work, waiting, num_done=done, watch=watch, workers=workers, address=address
-    )
-    if not finished:
-        return None
-    return read_answers(place, len(pictures))
 
 
 def answers_folder(folder: PictureFolder, look: str, fingerprint: str) -> Path:
@@ -150,17 +110,54 @@ def problems_in(table: pa.Table) -> dict[int, str]:
 
 @dataclass(kw_only=True)
 class Looking:
-    """The work of looking: a part file a shard."""
+    """The work of one look at several folders' pictures of a list: a part file a shard.
+
+    Pictures are numbered through the folders: number i of folder f is f * len(entries) + i.
+    """
 
     look: Look
+    fingerprint: str
+    """`fingerprint_of` the look."""
+    upon: Mapping[str, tuple[str, str]]
+    """Name and fingerprint of the look that gives a column, by the column: those that the look needs."""
     entries: Sequence[Entry]
-    folder: PictureFolder
-    place: Path
-    given: Mapping[str, pa.Table]
+    folders: Sequence[PictureFolder]
     needs_gpu: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.needs_gpu = self.look.needs_gpu
+
+    def waiting(self, hashes: Sequence[Sequence[str]]) -> list[Shard]:
+        """What nobody has looked at yet; `hashes` are the SHA-256 of the folders' picture files."""
+        count = len(self.entries)
+        shards = [
+            tuple(first + number for number in shard)
+            for first in range(0, len(self.folders) * count, count)
+            for shard in shards_of(range(count), SHARD)
+        ]
+        return [shard for shard in shards if not self._is_done(shard, hashes)]
+
+    def begin(self) -> None:
+        """Write beside the answers what will have given them."""
+        identity = json.loads(json.dumps(self.look.identity(), default=str))
+        for folder in self.folders:
+            place = answers_folder(folder, self.look.name, self.fingerprint)
+            write_json(place / _IDENTITY_FILE, {"look": self.look.name, **identity})
+
+    def title(self, shard: Shard) -> str:
+        """For messages."""
+        folder, numbers = self._in_folder(shard)
+        return f"pictures {numbers[0]} to {numbers[-1]} of {folder.path.name}"
+
+    def part(self, shard: Shard) -> Path:
+        """The file that the shard's rows are committed to."""
+        folder, numbers = self._in_folder(shard)
+        return part_with(answers_folder(folder, self.look.name, self.fingerprint), numbers[0])
+
+    def parts_needed(self, shard: Shard) -> dict[str, Path]:
+        """The files of other looks that must be there before this shard, by the column that is needed of each."""
+        folder, numbers = self._in_folder(shard)
+        return {column: part_with(answers_folder(folder, *self.upon[column]), numbers[0]) for column in self.look.needs}
 
     def setup(self) -> None:
         """Open the look."""
@@ -168,31 +165,43 @@ class Looking:
 
     def run(self, shard: Shard) -> None:
         """Look at the shard's pictures and commit the rows."""
+        folder, numbers = self._in_folder(shard)
+        given = {column: pq.read_table(part)[column] for column, part in self.parts_needed(shard).items()}
         seen, hashes = [], []
-        for number in shard:
-            entry = self.entries[number]
-            picture, sha256 = self.folder.read(entry)
+        for row, number in enumerate(numbers):
+            picture, sha256 = folder.read(self.entries[number])
             hashes.append(sha256)
-            seen.append(Seen(entry=entry, picture=picture, **self._given(number)))
+            seen.append(Seen(entry=self.entries[number], picture=picture, **_given(given, row)))
         answers = self.look.look(seen)
         rows = [
             {"number": number, "sha256": sha256, **answer}
-            for number, sha256, answer in zip(shard, hashes, answers, strict=True)
+            for number, sha256, answer in zip(numbers, hashes, answers, strict=True)
         ]
         schema = pa.schema([*_NUMBER, *self.look.columns])
-        write_parquet(part_with(self.place, shard[0]), pa.Table.from_pylist(rows, schema=schema))
+        write_parquet(self.part(shard), pa.Table.from_pylist(rows, schema=schema))
 
     def close(self) -> None:
         """Close the look."""
         self.look.close()
 
-    def _given(self, number: int) -> dict[str, Any]:
-        given: dict[str, Any] = {}
-        if "points" in self.given:
-            given["found"] = points_array(self.given["points"]["points"].slice(number, 1))[0]
-        if "mask" in self.given:
-            given["mask"] = decode_rle(self.given["mask"]["mask"][number].as_py())
-        return given
+    def _in_folder(self, shard: Shard) -> tuple[PictureFolder, Shard]:
+        """The folder of a shard, and its pictures' numbers in the list."""
+        folder, first = divmod(shard[0], len(self.entries))
+        return self.folders[folder], tuple(range(first, first + len(shard)))
+
+    def _is_done(self, shard: Shard, hashes: Sequence[Sequence[str]]) -> bool:
+        """Whether the part is there, whole, and of these very pictures."""
+        part = self.part(shard)
+        if not part.exists():
+            return False
+        try:
+            rows = pq.read_table(part, columns=["number", "sha256"])
+        except (pa.ArrowInvalid, OSError):
+            return False
+        _, numbers = self._in_folder(shard)
+        of_folder = hashes[shard[0] // len(self.entries)]
+        wanted = [(number, of_folder[number]) for number in numbers]
+        return list(zip(rows["number"].to_pylist(), rows["sha256"].to_pylist(), strict=True)) == wanted
 
 
 def fingerprint_of(look: Look, upon: Sequence[str] = ()) -> str:
@@ -213,18 +222,10 @@ def part_with(place: Path, number: int) -> Path:
     return place / f"part-{number // SHARD * SHARD:05d}.parquet"
 
 
-def _hashes(folder: PictureFolder, pictures: PictureList) -> list[str]:
-    return [hashlib.sha256(folder.picture(entry.name).read_bytes()).hexdigest() for entry in pictures.entries]
-
-
-def _is_done(place: Path, shard: Shard, hashes: Sequence[str]) -> bool:
-    """Whether the part is there, whole, and of these very pictures."""
-    part = part_with(place, shard[0])
-    if not part.exists():
-        return False
-    try:
-        rows = pq.read_table(part, columns=["number", "sha256"])
-    except (pa.ArrowInvalid, OSError):
-        return False
-    wanted = [(number, hashes[number]) for number in shard]
-    return list(zip(rows["number"].to_pylist(), rows["sha256"].to_pylist(), strict=True)) == wanted
+def _given(columns: Mapping[str, pa.ChunkedArray], row: int) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if "points" in columns:
+        given["found"] = points_array(columns["points"].slice(row, 1))[0]
+    if "mask" in columns:
+        given["mask"] = decode_rle(columns["mask"][row].as_py())
+    return given

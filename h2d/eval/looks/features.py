@@ -25,6 +25,7 @@ class FeaturesLook:
     """Features of one width; with random weights where no file of trained ones is given."""
 
     columns: ClassVar[tuple[pa.Field, ...]] = (pa.field("features", pa.list_(pa.float32()), nullable=False),)
+    apart = False
 
     def __init__(
         self, *, region: Region, width: int, resize: "Resize", weights: Path | None, device: str = "cpu", fill: int = 0

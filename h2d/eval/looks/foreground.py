@@ -25,7 +25,7 @@ class ForegroundLook:
 
     def __init__(self, segmenter: PeopleSegmenter, *, needs_gpu: bool = False, in_child: bool = False) -> None:
         """`in_child`: the segmenter may die of a picture, and gets a process of its own."""
-        self._segmenter, self.needs_gpu, self._in_child = segmenter, needs_gpu, in_child
+        self._segmenter, self.needs_gpu, self.apart = segmenter, needs_gpu, in_child
         self._asked = InChild(segmenter, "segment", name=self.name) if in_child else InThisProcess(segmenter, "segment")
         self.needs: tuple[str, ...] = ("points",) if segmenter.needs_points else ()
 
@@ -44,7 +44,7 @@ class ForegroundLook:
 
     def look(self, seen: Sequence[Seen]) -> list[dict[str, Any]]:
         """A mask for each picture; empty where nobody is found, or where the segmenter dies of it."""
-        together = [[one] for one in seen] if self._in_child else [seen]
+        together = [[one] for one in seen] if self.apart else [seen]
         return [row for some in together for row in self._rows(some)]
 
     def _rows(self, seen: Sequence[Seen]) -> list[dict[str, Any]]:

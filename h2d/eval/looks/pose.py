@@ -32,7 +32,7 @@ class PoseLook:
 
     def __init__(self, detector: KeypointDetector, *, enlarged_px: int = ENLARGED_PX, in_child: bool = False) -> None:
         """`in_child`: the detector may die of a picture, and gets a process of its own."""
-        self._detector, self._enlarged_px = detector, enlarged_px
+        self._detector, self._enlarged_px, self.apart = detector, enlarged_px, in_child
         self._asked = InChild(detector, "detect", name=self.name) if in_child else InThisProcess(detector, "detect")
 
     def identity(self) -> Mapping[str, Any]:

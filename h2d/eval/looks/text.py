@@ -18,6 +18,7 @@ class _WithClip:
     """Opens CLIP when it is needed, in each process anew."""
 
     needs: tuple[str, ...] = ()
+    apart = False
 
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         self.needs_gpu = device.startswith("cuda")
