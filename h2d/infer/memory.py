@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.models.reading import opened_weights
 
 BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
 WORKING_VALUES: Final = 0.4e9
@@ -50,13 +51,11 @@ def need_of(folders: Mapping[str, Path], *, precision: str, num_pixels: int, bat
 
 def count_values(place: Path) -> int:
     """Values in a folder's safetensors files, or in one file, by their headers; of two precisions the full one's."""
-    from safetensors import safe_open
-
     files = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
     full = [file for file in files if not file.name.endswith(".fp16.safetensors")]
     total = 0
     for file in full or files:
-        with safe_open(file, framework="pt") as opened:
+        with opened_weights(file) as opened:
             for key in opened.keys():  # noqa: SIM118  # it is no mapping
                 size = 1
                 for length in opened.get_slice(key).get_shape():
