@@ -158,7 +158,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         ]
         skeletons = [control_picture(job.framed, style=self.config.skeleton) for job in jobs]
         inputs = prepare(self, jobs, canvases, hands, skeletons, chosen, latents)
-        decoded = decode(self.vae, outpaint(self, inputs, chosen))
+        decoded = decode(self.vae, outpaint(self, inputs, chosen), of="U-Net or its ControlNet")
         if chosen.zoom_hands:
             decoded = zoom_hands(self, jobs, hands, decoded, chosen)
         pictures = [

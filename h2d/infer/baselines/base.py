@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from h2d.config import config
+from h2d.config import check_range, config
 from h2d.errors import UserError
 from h2d.infer.framing import output_size
 from h2d.infer.jobs import Job, make_jobs
@@ -66,10 +66,8 @@ class BaselineOptions:
 
     def __post_init__(self) -> None:
         check_name(SCHEDULERS, self.scheduler, kind="scheduler")
-        if self.control_scale is not None and self.control_scale < 0:
-            raise ValueError(f"control_scale must not be negative, got {self.control_scale}")
-        if self.eta < 0:
-            raise ValueError(f"eta must not be negative, got {self.eta}")
+        check_range(self, "control_scale", 0)
+        check_range(self, "eta", 0, 1)
         if self.mask is not None and self.depth is None:
             raise ValueError("mask without depth: give both, or neither")
 
