@@ -8,7 +8,7 @@ import typer
 from h2d.cli.console import errors
 from h2d.cli.output import print_json, say
 from h2d.cli.sample_choices import read_models, read_options, read_precision, read_request, read_size
-from h2d.cli.start import uncollected
+from h2d.cli.start import one_thread_if_small, uncollected
 
 if TYPE_CHECKING:
     from h2d.infer.session import Made, MethodSession
@@ -138,7 +138,9 @@ def sample(
         if models is None:
             return open_method(chosen, overrides or [], like, base, device=device, precision=exactness)
         size = min(at_once, n) if request else at_once
-        return Session(models, device=device, precision=exactness, offload=offload, compiled=compiled, batch_size=size)
+        return one_thread_if_small(
+            Session(models, device=device, precision=exactness, offload=offload, compiled=compiled, batch_size=size)
+        )
 
     if request is None:
         assert batch is not None

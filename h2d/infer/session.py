@@ -13,7 +13,7 @@ from h2d.errors import UserError
 from h2d.hashes import sha256_of
 from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
-from h2d.infer.loading import PUBLIC_SIZE_PX, load_models, weight_folders
+from h2d.infer.loading import PUBLIC_SIZE_PX, cast, load_models, weight_folders
 from h2d.infer.lora import fuse_lora, parse_lora
 from h2d.infer.memory import available_bytes, check_memory, need_of
 from h2d.infer.options import SampleOptions
@@ -27,9 +27,6 @@ OnStep: TypeAlias = Callable[[str, int, int], None]
 """Told of each finished step: its stage, its number from 0, and how many there are."""
 
 TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_SMALL: Final = 5_000_000
-"""Parameters below which a U-Net's layers are too small to share: waiting for the other thread costs more."""
-
 _PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 
 
@@ -91,7 +88,7 @@ class Session:
         self._check_memory(offload, batch_size)
         self.pipe: TwoStagePipeline = load_models(models)
         if self.precision != "fp32":
-            self.pipe.to(TYPES[self.precision])
+            cast(self.pipe, TYPES[self.precision])
         for lora in models.loras:
             file, strength = parse_lora(lora)
             fuse_lora(self.pipe, file, scale=strength)
@@ -105,8 +102,6 @@ class Session:
             # CUDA graphs take the launching of thousands of small kernels off the CPU.
             mode = "reduce-overhead" if self.device.type == "cuda" else "default"
             self.pipe.compile_networks(mode=mode)
-        if self.device.type == "cpu" and sum(map(torch.numel, self.pipe.unet.parameters())) < _SMALL:
-            torch.set_num_threads(1)
 
     def _check_memory(self, offload: bool, batch_size: int) -> None:
         size = PUBLIC_SIZE_PX
@@ -218,12 +213,15 @@ def device_of(name: str) -> torch.device:
     """The device of a name; `auto` is CUDA, else Apple's, else the CPU. Raises `UserError` when it is not here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = name.partition(":")[0]
+    kind, colon, number = name.partition(":")
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if kind not in here:
         raise UserError(f"--device {name}: choose one of auto, {', '.join(here)}")
     if not here[kind]:
         raise UserError(f"--device {name}: there is none here: use --device cpu, or see h2d doctor")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if colon and not (number.isdecimal() and int(number) < count):
+        raise UserError(f"--device {name}: {kind} has the numbers 0 to {count - 1}: give --device {kind}, or {kind}:0")
     return torch.device(name)
 
 
