@@ -139,7 +139,15 @@ def sample(
             return open_method(chosen, overrides or [], like, base, device=device, precision=exactness)
         size = min(at_once, n) if request else at_once
         return one_thread_if_small(
-            Session(models, device=device, precision=exactness, offload=offload, compiled=compiled, batch_size=size)
+            Session(
+                models,
+                device=device,
+                precision=exactness,
+                offload=offload,
+                compiled=compiled,
+                batch_size=size,
+                asked=request,
+            )
         )
 
     if request is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from h2d.errors import UserError
 from h2d.infer.choosing import Models, model_folder, our_model
 from h2d.infer.fit import check_fit
-from h2d.infer.saved_pipeline import load_pipeline, saved_weights
+from h2d.infer.saved_pipeline import PUBLIC_SIZE_PX, load_pipeline, saved_size_px, saved_weights
 from h2d.infer.schedulers import make_scheduler
 from h2d.models.base import SCHEDULER_FILE, check_base, check_parts
 from h2d.models.checkpoint import FACTS_FILE, read_facts
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 PUBLIC_BASE: Final = "sd-1.5-inpainting"
 PUBLIC_HAND_BASE: Final = "stable-diffusion-1.5"
-PUBLIC_SIZE_PX: Final = 512
-"""What public ControlNets of Stable Diffusion 1.5 stand on, and their size."""
+"""What public ControlNets of Stable Diffusion 1.5 stand on."""
 
 _SHARED: Final = ("sigma_px", "wrist")
 """Options of the hand's training that sampling must repeat."""
@@ -109,6 +108,14 @@ def weight_folders(models: Models) -> dict[str, Path]:
         if not place.is_file():
             check_network(place)
     return found
+
+
+def native_px(models: Models) -> int:
+    """The short side of the pictures that the networks of stage 2 were trained at; loads nothing."""
+    if models.pipeline_folder is not None:
+        return saved_size_px(models.pipeline_folder)
+    assert models.outpaint is not None
+    return _body(models.outpaint, models.base).size_px
 
 
 def _named_weights(models: Models) -> dict[str, Path]:

@@ -12,6 +12,9 @@ from h2d.registry import resolve
 if TYPE_CHECKING:
     from h2d.infer.two_stage import TwoStagePipeline
 
+PUBLIC_SIZE_PX: Final = 512
+"""Of Stable Diffusion 1.5, and of the public ControlNets for it."""
+
 _INDEX: Final = "model_index.json"
 _NETWORKS: Final = {
     "unet": "diffusers:UNet2DConditionModel",
@@ -42,6 +45,11 @@ def load_pipeline(folder: Path) -> "TwoStagePipeline":
 def saved_weights(folder: Path) -> dict[str, Path]:
     """Where each network's weights are, by component; loads nothing. Raises `UserError` where there is no pipeline."""
     return {name: folder / name for name in _parts(_read_index(folder)) if _stageless(name) in _NETWORKS}
+
+
+def saved_size_px(folder: Path) -> int:
+    """The short side of its pictures, as saved."""
+    return int(_read_index(folder).get("size_px", PUBLIC_SIZE_PX))
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from h2d.errors import UserError
 from h2d.hashes import sha256_of
 from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
-from h2d.infer.loading import PUBLIC_SIZE_PX, cast, load_models, weight_folders
+from h2d.infer.loading import cast, load_models, native_px, weight_folders
 from h2d.infer.lora import fuse_lora, parse_lora
-from h2d.infer.memory import available_bytes, check_memory, need_of
+from h2d.infer.memory import Budget
 from h2d.infer.options import SampleOptions
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
-from h2d.infer.requests import Item, request_of
+from h2d.infer.requests import Item, Request, request_of
 from h2d.infer.two_stage import TwoStagePipeline
 
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
@@ -77,15 +77,21 @@ class Session:
         offload: bool = False,
         compiled: bool = False,
         batch_size: int = 1,
+        asked: Request | None = None,
     ) -> None:
-        """Load, after memory was seen to hold `batch_size` pictures. `offload` keeps idle networks off the GPU."""
+        """Load, after memory was seen to hold `batch_size` pictures of what is asked, or of the networks' own size.
+
+        `offload` keeps idle networks off the GPU.
+        """
         quiet_libraries()
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         self._models = models
         if offload and self.device.type != "cuda":
             raise UserError(f"--offload: there is nothing to keep off a {self.device.type}: leave it out")
-        self._check_memory(offload, batch_size)
+        folders = weight_folders(models)
+        self._budget = Budget(folders=folders, precision=self.precision, device=self.device, offload=offload)
+        self._budget.check(_first_size(native_px(models), asked), batch_size, loaded=False)
         self.pipe: TwoStagePipeline = load_models(models)
         if self.precision != "fp32":
             cast(self.pipe, TYPES[self.precision])
@@ -103,18 +109,9 @@ class Session:
             mode = "reduce-overhead" if self.device.type == "cuda" else "default"
             self.pipe.compile_networks(mode=mode)
 
-    def _check_memory(self, offload: bool, batch_size: int) -> None:
-        size = PUBLIC_SIZE_PX
-        need = need_of(
-            weight_folders(self._models), precision=self.precision, num_pixels=size**2, batch_size=batch_size
-        )
-        what = f"a picture of {size} x {size}" if batch_size == 1 else f"a batch of {batch_size} pictures"
-        available = available_bytes(self.device)
-        on_gpu = self.device.type == "cuda"
-        check_memory(need, available, on_gpu=on_gpu, offload=offload, batch_size=batch_size, what=what)
-
     def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
         """The pictures of some items of one size, in one batch: the same batch gives the same bits."""
+        self._budget.check(self.size_of(items[0], options), len(items), loaded=True)
         total = self.pipe.num_steps(options)
 
         def tell(_pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +180,14 @@ class Session:
         if record["batch_size"] != len(request.seeds):
             found.append(f"made in a batch of {record['batch_size']} other pictures then: bits may differ")
         return found
+
+
+def _first_size(short_px: int, asked: Request | None) -> tuple[int, int]:
+    """The picture's size, but for its rounding to what the networks can halve."""
+    if asked is None:
+        return short_px, short_px
+    wanted = asked.options.height, asked.options.width
+    return output_size(asked.pose.size_hw, wanted, short_px=short_px, multiple=1)
 
 
 def batch_record(item: Item, items: Sequence[Item]) -> dict[str, Any]:
