@@ -66,6 +66,8 @@ class SampleOptions:
     zoom_strength: float = 0.6
     """How much noise that starts from: 1 forgets what was there."""
     mask_threshold: float = 0.5
+    channels_last: bool = False
+    """Keep what convolutions read in the order that tensor cores want. The same picture up to rounding."""
     hand_attempts: int = 2
     """A hand whose mask does not fit its keypoints is made anew from another seed, up to so many times in all."""
 
