@@ -65,7 +65,8 @@ def sample(
     ] = None,
     hand: Annotated[Path | None, typer.Option(help="Run or checkpoint of h2d train hand.", show_default=False)] = None,
     hand_controlnet: Annotated[
-        Path | None, typer.Option(help="Or a ControlNet of hand landmarks: its folder.", show_default=False)
+        Path | None,
+        typer.Option(help="Or a ControlNet of hand landmarks: controlnet-hands, a folder.", show_default=False),
     ] = None,
     hand_photo: Annotated[
         Path | None, typer.Option(help="Or a photograph of a hand, fitted to the pose.", show_default=False)
