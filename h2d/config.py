@@ -1,5 +1,6 @@
 """Configuration: frozen dataclasses, read from YAML and `key=value` overrides, unknown keys refused."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +59,14 @@ def validate_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T
         if first["type"] in _MISSING:
             raise UserError(f"{where}: {field} is missing") from None
         raise UserError(f"{where}: {field} = {first['input']!r}: {first['msg']}") from None
+
+
+def check_range(owner: Any, name: str, least: float, most: float = math.inf) -> None:
+    """Raise `ValueError` unless a config's number is one, finite and in its range, the ends included; None passes."""
+    value = getattr(owner, name)
+    if value is not None and not (least <= value <= most and math.isfinite(value)):
+        allowed = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a number {allowed}, got {value}")
 
 
 def as_plain(value: Any) -> dict[str, Any]:

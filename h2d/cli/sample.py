@@ -8,7 +8,7 @@ import typer
 from h2d.cli.console import errors
 from h2d.cli.output import print_json, say
 from h2d.cli.sample_choices import read_models, read_options, read_precision, read_request, read_size
-from h2d.cli.start import uncollected
+from h2d.cli.start import one_thread_if_small, uncollected
 
 if TYPE_CHECKING:
     from h2d.infer.session import Made, MethodSession
@@ -65,7 +65,8 @@ def sample(
     ] = None,
     hand: Annotated[Path | None, typer.Option(help="Run or checkpoint of h2d train hand.", show_default=False)] = None,
     hand_controlnet: Annotated[
-        Path | None, typer.Option(help="Or a ControlNet of hand landmarks: its folder.", show_default=False)
+        Path | None,
+        typer.Option(help="Or a ControlNet of hand landmarks: controlnet-hands, a folder.", show_default=False),
     ] = None,
     hand_photo: Annotated[
         Path | None, typer.Option(help="Or a photograph of a hand, fitted to the pose.", show_default=False)
@@ -138,7 +139,17 @@ def sample(
         if models is None:
             return open_method(chosen, overrides or [], like, base, device=device, precision=exactness)
         size = min(at_once, n) if request else at_once
-        return Session(models, device=device, precision=exactness, offload=offload, compiled=compiled, batch_size=size)
+        return one_thread_if_small(
+            Session(
+                models,
+                device=device,
+                precision=exactness,
+                offload=offload,
+                compiled=compiled,
+                batch_size=size,
+                asked=request,
+            )
+        )
 
     if request is None:
         assert batch is not None

@@ -3,6 +3,23 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from h2d.infer.session import Session
+
+
+_SMALL: Final = 5_000_000
+"""Values of a U-Net below which its layers are too small to share: waiting for the other thread costs more."""
+
+
+def one_thread_if_small(session: "Session") -> "Session":
+    """The session, in a process that has one thread where the networks and the device are worth no more."""
+    import torch
+
+    if session.device.type == "cpu" and sum(map(torch.numel, session.pipe.unet.parameters())) < _SMALL:
+        torch.set_num_threads(1)
+    return session
 
 
 @contextmanager

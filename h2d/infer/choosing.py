@@ -8,6 +8,7 @@ from typing import Any, Final
 from h2d.errors import UserError
 from h2d.models.checkpoint import FACTS_FILE, MODEL, STATE_FILE, checkpoint_folders
 from h2d.models.shipped import MINIATURE, find_shipped
+from h2d.models.weights import WEIGHTS
 
 RUN: Final = ("hand", "outpaint")
 """Where training writes by default."""
@@ -20,7 +21,7 @@ class Models:
     hand: Path | None = None
     """A hand generator of `h2d train hand`."""
     hand_controlnet: Path | None = None
-    """Or a public ControlNet of hand landmarks."""
+    """Or a public ControlNet of hand landmarks, by name or folder."""
     outpaint: Path | str | None = None
     """A checkpoint of `h2d train outpaint`, or any OpenPose ControlNet by name or folder."""
     base: str | None = None
@@ -37,7 +38,9 @@ class Models:
     def exist(self) -> bool:
         """Whether models are named, and every folder of them is there."""
         return (self.outpaint or self.pipeline) is not None and all(
-            path.exists() for path in (self.hand, self.hand_controlnet, self.pipeline_folder) if path is not None
+            str(place) in WEIGHTS or Path(place).exists()
+            for place in (self.hand, self.hand_controlnet, self.pipeline_folder)
+            if place is not None
         )
 
     @property

@@ -5,7 +5,7 @@ Axis legend: s crop size.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -15,11 +15,9 @@ from h2d.annotate.masks.cleanup import MaskRules, clean_mask, problem_of, recall
 from h2d.infer.canvas import HandPicture
 from h2d.infer.framing import HandCrop, crops_of, hand_crops
 from h2d.infer.jobs import Job
+from h2d.infer.loop import Noise
 from h2d.infer.options import SampleOptions
 from h2d.pose.layouts import Side
-
-HAND: Final = 1
-"""Tells the noise of stage 1 from that of stage 2, of one seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +102,8 @@ def hand_requests(
             said.append("no hands in the pose: made by the ControlNet alone")
         prompt = job.prompt if options.hand_prompt is None else options.hand_prompt
         requests += [
-            HandRequest(place=place, prompt=prompt, seed=(job.seed, HAND, index)) for index, place in enumerate(places)
+            HandRequest(place=place, prompt=prompt, seed=(job.seed, Noise.HAND, index))
+            for index, place in enumerate(places)
         ]
         owners += [number] * len(places)
     return requests, owners

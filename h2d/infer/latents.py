@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from h2d.errors import UserError
 from h2d.infer.pixels import to_pictures
 
 
@@ -18,6 +19,18 @@ def encode(vae: Any, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c l
     return latents
 
 
-def decode(vae: Any, latents: Float[Tensor, "b c l k"]) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """The pictures of scaled latents, on the CPU."""
-    return to_pictures(vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample)
+def decode(vae: Any, latents: Float[Tensor, "b c l k"], *, of: str = "U-Net") -> list[UInt8[np.ndarray, "h w 3"]]:
+    """The pictures of scaled latents, on the CPU; `of` is the network that made these. Raises `UserError` on NaN."""
+    check_finite(latents, of)
+    images = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample
+    check_finite(images, "VAE")
+    return to_pictures(images)
+
+
+def check_finite(values: Tensor, network: str) -> None:
+    """Raise `UserError` where a network gave numbers that are none."""
+    if not values.isfinite().all():
+        raise UserError(
+            f"the {network} gives NaN: its weights are damaged, or too large for half precision: get them again, or use"
+            " --precision fp32"
+        )

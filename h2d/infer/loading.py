@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from h2d.errors import UserError
 from h2d.infer.choosing import Models, model_folder, our_model
+from h2d.infer.fit import check_fit
+from h2d.infer.saved_pipeline import PUBLIC_SIZE_PX, load_pipeline, saved_size_px, saved_weights
 from h2d.infer.schedulers import make_scheduler
-from h2d.models.checkpoint import read_facts
+from h2d.models.base import SCHEDULER_FILE, check_base, check_parts
+from h2d.models.checkpoint import FACTS_FILE, read_facts
+from h2d.models.reading import check_network, read_part
 from h2d.models.weights import WEIGHTS, named_or_path
 
 if TYPE_CHECKING:
@@ -16,26 +20,24 @@ if TYPE_CHECKING:
 
 PUBLIC_BASE: Final = "sd-1.5-inpainting"
 PUBLIC_HAND_BASE: Final = "stable-diffusion-1.5"
-PUBLIC_SIZE_PX: Final = 512
-"""What public ControlNets of Stable Diffusion 1.5 stand on, and their size."""
+"""What public ControlNets of Stable Diffusion 1.5 stand on."""
 
 _SHARED: Final = ("sigma_px", "wrist")
 """Options of the hand's training that sampling must repeat."""
 
 
-def load_models(models: Models, **options: Any) -> "TwoStagePipeline":
-    """The pipeline of what `default_models` or a user named; `options` go before it."""
+def load_models(models: Models) -> "TwoStagePipeline":
+    """The pipeline of what `default_models` or a user named."""
     if models.pipeline_folder is not None:
-        return load_pipeline(models.pipeline_folder, **options)
+        return load_pipeline(models.pipeline_folder)
     assert models.outpaint is not None
-    named: dict[str, Any] = {
-        "hand": models.hand,
-        "hand_controlnet": models.hand_controlnet,
-        "outpaint": models.outpaint,
-        "base": models.base,
-        "hand_base": models.hand_base,
-    }
-    return load_checkpoints(**{**named, **options})
+    return load_checkpoints(
+        outpaint=models.outpaint,
+        hand=models.hand,
+        hand_controlnet=models.hand_controlnet,
+        base=models.base,
+        hand_base=models.hand_base,
+    )
 
 
 def made_ready(pipe: Any, device: Any, dtype: Any) -> Any:
@@ -44,30 +46,18 @@ def made_ready(pipe: Any, device: Any, dtype: Any) -> Any:
 
     pipe = pipe.to(device)
     if dtype != torch.float32:
-        pipe.to(dtype)
+        cast(pipe, dtype)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def load_pipeline(folder: Path, **options: Any) -> "TwoStagePipeline":
-    """A pipeline that `save_pretrained` wrote; raises `UserError` where it is none, or pickled.
+def cast(pipe: Any, dtype: Any) -> Any:
+    """A pipeline with its networks in another precision; diffusers' own `to` warns of layers that these lack."""
+    from torch import nn
 
-    In float32 unless `options` say otherwise: left alone, those of transformers would come as their files are.
-    """
-    from transformers import PreTrainedModel
-
-    from h2d.infer.two_stage import TwoStagePipeline
-
-    if not (folder / "model_index.json").is_file():
-        raise UserError(f"{folder}: no saved pipeline: model_index.json is missing")
-    pickled = [*folder.glob("*/*.bin"), *folder.glob("*/*.ckpt"), *folder.glob("*/*.pt")]
-    if pickled and not any(folder.glob("*/*.safetensors")):
-        raise UserError(f"{pickled[0]}: pickled weights can run code when they are read: convert them to .safetensors")
-    pipe: TwoStagePipeline = TwoStagePipeline.from_pretrained(folder, use_safetensors=True, **options)
-    if not options.keys() & {"dtype", "torch_dtype"}:
-        for part in pipe.components.values():
-            if isinstance(part, PreTrainedModel):
-                part.float()
+    for part in pipe.components.values():
+        if isinstance(part, nn.Module):
+            nn.Module.to(part, dtype)
     return pipe
 
 
@@ -75,7 +65,7 @@ def load_checkpoints(
     *,
     outpaint: Path | str,
     hand: Path | None = None,
-    hand_controlnet: Path | None = None,
+    hand_controlnet: Path | str | None = None,
     base: Path | str | None = None,
     hand_base: Path | str | None = None,
     torch_dtype: Any = None,
@@ -104,16 +94,31 @@ def load_checkpoints(
         skeleton=body.options.get("skeleton", "v1.1"),
         **_hand_parts(hand, hand_controlnet, hand_base, vae=vae, text_encoder=text_encoder, scheduler=body.scheduler),
     )
-    return pipe.to(torch_dtype) if torch_dtype is not None else pipe
+    check_fit(pipe)
+    return cast(pipe, torch_dtype) if torch_dtype is not None else pipe
 
 
 def weight_folders(models: Models) -> dict[str, Path]:
     """Where each network's weights are, by component: a folder, or a base in one file. Loads nothing.
 
-    Raises `UserError` on what is missing.
+    Raises `UserError` on what is missing or pickled.
     """
+    found = saved_weights(models.pipeline_folder) if models.pipeline_folder is not None else _named_weights(models)
+    for place in found.values():
+        if not place.is_file():
+            check_network(place)
+    return found
+
+
+def native_px(models: Models) -> int:
+    """The short side of the pictures that the networks of stage 2 were trained at; loads nothing."""
     if models.pipeline_folder is not None:
-        return {folder.name: folder for folder in models.pipeline_folder.iterdir() if any(folder.glob("*.safetensors"))}
+        return saved_size_px(models.pipeline_folder)
+    assert models.outpaint is not None
+    return _body(models.outpaint, models.base).size_px
+
+
+def _named_weights(models: Models) -> dict[str, Path]:
     assert models.outpaint is not None
     body = _body(models.outpaint, models.base)
     found = {name: _part(body.base, name) for name in ("unet", "vae", "text_encoder")}
@@ -124,9 +129,10 @@ def weight_folders(models: Models) -> dict[str, Path]:
         found |= {"hand_unet": folder / "unet", "mask_head": folder / "mask_head"}
     elif models.hand_controlnet is not None:
         place = named_or_path(models.hand_base or PUBLIC_HAND_BASE)
-        found |= {"hand_unet": _part(place, "unet"), "hand_controlnet": models.hand_controlnet}
+        found |= {"hand_unet": _part(place, "unet"), "hand_controlnet": named_or_path(models.hand_controlnet)}
     else:
         return found
+    check_base(place)
     if place != body.base:
         found |= {f"hand_{name}": _part(place, name) for name in ("vae", "text_encoder")}
     return found
@@ -148,6 +154,13 @@ class _Body:
 
 
 def _body(outpaint: Path | str, base: Path | str | None) -> _Body:
+    """The checkpoint, read as far as its weights; raises `UserError` on a base of which a part is missing."""
+    body = _named_body(outpaint, base)
+    check_parts(body.base)
+    return body
+
+
+def _named_body(outpaint: Path | str, base: Path | str | None) -> _Body:
     from h2d.models.base import load_scheduler
 
     folder = named_or_path(outpaint)
@@ -169,7 +182,7 @@ def _body(outpaint: Path | str, base: Path | str | None) -> _Body:
 
 def _hand_parts(
     hand: Path | None,
-    hand_controlnet: Path | None,
+    hand_controlnet: Path | str | None,
     hand_base: Path | str | None,
     *,
     vae: Any,
@@ -198,10 +211,9 @@ def _hand_parts(
     else:
         assert hand_controlnet is not None
         place = named_or_path(hand_base or PUBLIC_HAND_BASE)
-        _refuse_pickles(hand_controlnet)
         parts = {
             "hand_unet": load_unet(place),
-            "hand_controlnet": load_controlnet(hand_controlnet),
+            "hand_controlnet": load_controlnet(named_or_path(hand_controlnet)),
             "hand_scheduler": make_scheduler("ddim", load_scheduler(place)),
             "hand_size_px": PUBLIC_SIZE_PX,
         }
@@ -213,8 +225,9 @@ def _facts(folder: Path, stage: str) -> dict[str, Any]:
     facts = read_facts(folder)
     if facts.get("stage") != stage:
         raise UserError(f"{folder}: a checkpoint of stage {facts.get('stage')!r}: give one of `h2d train {stage}`")
-    if "size_px" not in facts.get("config", {}):
-        raise UserError(f"{folder / 'h2d.json'}: config.size_px is missing: it was not written by h2d train")
+    config = facts.get("config")
+    if "base" not in facts or not isinstance(config, Mapping) or "size_px" not in config:
+        raise UserError(f"{folder / FACTS_FILE}: base or config.size_px is missing: it was not written by h2d train")
     return facts
 
 
@@ -235,16 +248,11 @@ def _base(folder: Path, facts: Mapping[str, Any], given: Path | str | None, *, f
     raise UserError(f"{folder}: its base {stated} is not on this machine: name it by {flag}")
 
 
-def _refuse_pickles(folder: Path) -> None:
-    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
-        raise UserError(f"{folder}: pickled weights can run code when they are read: convert them to .safetensors")
-
-
 def _scheduler(folder: Path) -> Any:
     """DDIM over the noise levels that the stage was trained with."""
     from diffusers import DDPMScheduler
 
-    return make_scheduler("ddim", DDPMScheduler.from_pretrained(folder / "scheduler"))
+    return make_scheduler("ddim", read_part(DDPMScheduler, folder / "scheduler", SCHEDULER_FILE))
 
 
 def _unless_same(own: Any, other: Any) -> Any:

@@ -1,10 +1,12 @@
 """The denoising loop of both stages, and guidance.
 
-Nothing in it waits for the device: timesteps lie on both sides beforehand, and no value is read back.
+Nothing in it waits for the device: timesteps lie on both sides beforehand, as does the noise of the steps where the
+scheduler takes it, and no value is read back. UniPC alone, as diffusers has it, copies its sigmas at each step.
 Axis legend: b pictures, c channels, l k latent size.
 """
 
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +23,19 @@ AfterStep: TypeAlias = Callable[[int, Tensor, Tensor], Tensor]
 """From the step's number, its timestep and the latents to the latents to go on with."""
 
 
+class Noise(IntEnum):
+    """What a seed's noise is drawn for: the second number of `generator_of`. Pictures of old depend on these values."""
+
+    HAND = 1
+    BODY = 2
+    ZOOM = 3
+    """A window around a small hand."""
+    REPAIR = ZOOM
+    """HandRefiner's, of a picture that has no windows."""
+    STEPS = 4
+    """Of the methods compared with; ours draw on from what they started with."""
+
+
 def denoise(
     scheduler: Any,
     latents: Float[Tensor, "b c l k"],
@@ -33,11 +48,11 @@ def denoise(
     generators: Sequence[torch.Generator] | None = None,
 ) -> Float[Tensor, "b c l k"]:
     """Take latents from the noise level of `first_step` to the last, in float32; `set_timesteps` has been called."""
-    extra = accepted(scheduler, eta=eta, generator=list(generators) if generators else None)
+    options = _step_options(scheduler, latents, len(scheduler.timesteps) - first_step, eta, generators)
     on_device = scheduler.timesteps.to(latents.device)
     if first_step and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first_step)
-    for step in range(first_step, len(scheduler.timesteps)):
+    for step, extra in enumerate(options, first_step):
         timestep = scheduler.timesteps[step]
         if interrupted():
             break
@@ -46,6 +61,22 @@ def denoise(
         latents = scheduler.step(word.float(), timestep, latents, return_dict=False, **extra)[0]
         latents = after_step(step, timestep, latents)
     return latents
+
+
+def _step_options(
+    scheduler: Any,
+    latents: Float[Tensor, "b c l k"],
+    count: int,
+    eta: float,
+    generators: Sequence[torch.Generator] | None,
+) -> list[dict[str, Any]]:
+    """What each step is told besides: DDIM's noise too, which it would draw on the host and copy at each step."""
+    extra = accepted(scheduler, eta=eta, generator=list(generators) if generators else None)
+    if not generators or eta == 0 or not accepted(scheduler, variance_noise=None):
+        return [extra] * count
+    drawn = [first_noise((*latents.shape[1:],), generators) for _ in range(count)]
+    noise = torch.stack(drawn).to(latents.device)
+    return [{**extra, "generator": None, "variance_noise": each} for each in noise]
 
 
 def guided(word: Float[Tensor, "b2 c l k"], scale: float) -> Float[Tensor, "b c l k"]:

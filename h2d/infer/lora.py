@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from h2d.errors import UserError
+from h2d.models.reading import opened_weights
 
 _NETWORKS: Final = {
     "lora_unet_": ("unet", "hand_unet"),
@@ -74,17 +75,10 @@ def parse_lora(text: str) -> tuple[Path, float]:
 
 
 def _state(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not file.is_file():
         raise UserError(f"{file}: no such file: give a LoRA as .safetensors")
-    if file.suffix != ".safetensors":
-        raise UserError(f"{file}: pickled weights can run code when they are read: convert the file to .safetensors")
-    try:
-        return dict(load_file(file))
-    except SafetensorError as error:
-        raise UserError(f"{file}: damaged: {error}: get it again") from None
+    with opened_weights(file) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
 
 
 def _pairs(state: dict[str, Tensor], file: Path) -> dict[str, _Pair]:

@@ -1,18 +1,21 @@
 """How much memory sampling needs, said before anything is loaded, and what would fit instead."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.models.reading import opened_weights
 
 BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
 WORKING_VALUES: Final = 0.4e9
 """Values that the networks hold at once for a picture of 512 x 512 with guidance, beside their weights: the VAE's
 decoder holds 0.19e9 by our count, the U-Net and its ControlNet about as many where attention is not written out."""
 
-_GIB: Final = 2**30
+_BASE_PARTS: Final = ("unet", "vae", "text_encoder")
+_UNITS: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _MEMINFO: Final = Path("/proc/meminfo")
 
 
@@ -36,10 +39,38 @@ class Need:
         return self.largest + self.working
 
 
-def need_of(folders: Mapping[str, Path], *, precision: str, num_pixels: int, batch_size: int) -> Need:
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a loaded method is checked against before each batch, and before it is loaded."""
+
+    folders: Mapping[str, Path]
     """Of networks by component name, each in its folder or file."""
+    precision: str
+    device: Any
+    offload: bool = False
+
+    def check(self, size_hw: tuple[int, int], batch_size: int, *, loaded: bool) -> None:
+        """Raise `UserError` when a batch of pictures of one size will not fit, with what would."""
+        height, width = size_hw
+        need = need_of(self._values, precision=self.precision, num_pixels=height * width, batch_size=batch_size)
+        what = f"a picture of {width} x {height}"
+        check_memory(
+            replace(need, weights=0) if loaded else need,
+            available_bytes(self.device),
+            on_gpu=self.device.type == "cuda",
+            offload=self.offload,
+            batch_size=batch_size,
+            what=what if batch_size == 1 else f"a batch of {batch_size} pictures of {width} x {height}",
+        )
+
+    @cached_property
+    def _values(self) -> dict[str, int]:
+        return {name: count_values(folder) for name, folder in self.folders.items()}
+
+
+def need_of(values: Mapping[str, int], *, precision: str, num_pixels: int, batch_size: int) -> Need:
+    """Of networks by component name, each with the number of its values."""
     width = BYTES[precision]
-    values = {name: count_values(folder) for name, folder in folders.items()}
     steered = values.get("unet", 0) + values.get("controlnet", 0) + values.get("hand_controlnet", 0)
     return Need(
         weights=width * sum(values.values()),
@@ -48,15 +79,22 @@ def need_of(folders: Mapping[str, Path], *, precision: str, num_pixels: int, bat
     )
 
 
+def network_folders(places: Mapping[str, Path]) -> dict[str, Path]:
+    """The networks at some places: of a base in folders those that are read, else what lies there."""
+    found: dict[str, Path] = {}
+    for name, place in places.items():
+        parts = {f"{name} {part}": place / part for part in _BASE_PARTS if (place / part).is_dir()}
+        found |= parts or {name: place}
+    return found
+
+
 def count_values(place: Path) -> int:
     """Values in a folder's safetensors files, or in one file, by their headers; of two precisions the full one's."""
-    from safetensors import safe_open
-
     files = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
     full = [file for file in files if not file.name.endswith(".fp16.safetensors")]
     total = 0
     for file in full or files:
-        with safe_open(file, framework="pt") as opened:
+        with opened_weights(file) as opened:
             for key in opened.keys():  # noqa: SIM118  # it is no mapping
                 size = 1
                 for length in opened.get_slice(key).get_shape():
@@ -66,11 +104,12 @@ def count_values(place: Path) -> int:
 
 
 def available_bytes(device: Any) -> int | None:
-    """Free memory of a CUDA device, or of the machine; None where it cannot be told."""
+    """Free memory of a CUDA device, what torch keeps of it at hand included, or of the machine; None if not known."""
     import torch
 
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + cached)
     if device.type != "cpu" or not _MEMINFO.is_file():
         return None
     for line in _MEMINFO.read_text().splitlines():
@@ -86,17 +125,20 @@ def check_memory(need: Need, available: int | None, *, on_gpu: bool, offload: bo
         return
     remedies = []
     if on_gpu and not offload and need.offloaded <= available:
-        remedies.append(f"--offload (about {need.offloaded / _GIB:.1f} GiB)")
+        remedies.append(f"--offload (about {_said(need.offloaded)})")
     one = wanted - need.working + need.working // batch_size
     if batch_size > 1 and one <= available:
         remedies.append("--batch-size 1")
     place = "GPU memory" if on_gpu else "memory"
     advice = " or ".join(remedies) or ("--device cpu, or a larger GPU" if on_gpu else "a smaller --size")
-    raise UserError(
-        f"{what} needs about {wanted / _GIB:.1f} GiB of {place}, {available / _GIB:.1f} GiB are free: use {advice}"
-    )
+    raise UserError(f"{what} needs about {_said(wanted)} of {place}, {_said(available)} are free: use {advice}")
+
+
+def _said(num_bytes: float) -> str:
+    unit, size = next(((name, size) for name, size in _UNITS if num_bytes >= size), _UNITS[-1])
+    return f"{num_bytes / size:.{1 if unit == 'GiB' else 0}f} {unit}"
 
 
 def _share(values: Mapping[str, int]) -> float:
-    """How large the networks are beside Stable Diffusion 1.5's U-Net: a miniature works in less."""
-    return values.get("unet", 0) / 860e6
+    """Widths beside those of Stable Diffusion 1.5's U-Net: what networks hold goes by them, weights by their square."""
+    return float((max(values.values(), default=0) / 860e6) ** 0.5)

@@ -2,13 +2,24 @@
 
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from h2d.config import config, validate_config
+from h2d.config import check_range, config, validate_config
 from h2d.infer.blending import BLENDS, DEFAULT_BLEND
 from h2d.infer.blending.base import Blending
 from h2d.infer.schedulers import SCHEDULERS
 from h2d.registry import check_name, resolve
+
+_RANGES: Final[tuple[tuple[Any, ...], ...]] = (
+    ("num_inference_steps", 1, 1000),
+    ("hand_attempts", 1),
+    ("guidance_scale", 1),
+    ("hand_guidance_scale", 1),
+    ("eta", 0, 1),
+    ("feather_px", 0),
+    ("controlnet_conditioning_scale", 0),
+)
+"""What a number of an option may be, from and to; there are 1000 noise levels to step through."""
 
 
 @config
@@ -55,6 +66,8 @@ class SampleOptions:
     zoom_strength: float = 0.6
     """How much noise that starts from: 1 forgets what was there."""
     mask_threshold: float = 0.5
+    channels_last: bool = False
+    """Keep what convolutions read in the order that tensor cores want. The same picture up to rounding."""
     hand_attempts: int = 2
     """A hand whose mask does not fit its keypoints is made anew from another seed, up to so many times in all."""
 
@@ -62,14 +75,13 @@ class SampleOptions:
         if self.scheduler is not None:
             check_name(SCHEDULERS, self.scheduler, kind="scheduler")
         check_name(BLENDS, self.blend, kind="blending")
-        for name, least in (("num_inference_steps", 1), ("hand_attempts", 1), ("guidance_scale", 1), ("eta", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        for name, *ends in _RANGES:
+            check_range(self, name, *ends)
         if not 0 < self.zoom_strength <= 1:
             raise ValueError(f"zoom_strength must be above 0 and at most 1, got {self.zoom_strength}")
         if not 0 < self.mask_threshold < 1:
             raise ValueError(f"mask_threshold must be between 0 and 1, got {self.mask_threshold}")
+        self.blending()
 
     def blending(self) -> Blending:
         """The strategy with its options; raises `UserError` on one that it does not have."""

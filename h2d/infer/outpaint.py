@@ -19,7 +19,7 @@ from h2d.infer.framing import is_aligned
 from h2d.infer.hands import Hand
 from h2d.infer.jobs import Job
 from h2d.infer.latents import encode
-from h2d.infer.loop import doubled, first_noise, generator_of, guided
+from h2d.infer.loop import Noise, doubled, first_noise, generator_of, guided
 from h2d.infer.options import SampleOptions
 from h2d.infer.pixels import mask_to_networks, to_networks
 from h2d.infer.schedulers import levels
@@ -28,9 +28,6 @@ from h2d.models.outpainter import canvas_of, kept_cells
 
 if TYPE_CHECKING:
     from h2d.infer.two_stage import TwoStagePipeline
-
-BODY = 2
-"""Tells the noise of stage 2 from that of stage 1, of one seed."""
 
 _PASS = nn.Identity()
 
@@ -77,7 +74,7 @@ def prepare(
         kept = encode(pipe.vae, to_networks([canvas.crops for canvas in canvases]).to(device))
     if options.latent_handover:
         shown, kept = (with_latents(latents, hands, canvases) for latents in (shown, kept))
-    generators = [generator_of(job.seed, BODY) for job in jobs]
+    generators = [generator_of(job.seed, Noise.BODY) for job in jobs]
     height, width = jobs[0].framed.size_hw
     noise = first_noise((4, height // pipe.cell_px, width // pipe.cell_px), generators)
     return OutpaintInputs(

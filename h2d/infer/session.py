@@ -13,13 +13,13 @@ from h2d.errors import UserError
 from h2d.hashes import sha256_of
 from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
-from h2d.infer.loading import PUBLIC_SIZE_PX, load_models, weight_folders
+from h2d.infer.loading import cast, load_models, native_px, weight_folders
 from h2d.infer.lora import fuse_lora, parse_lora
-from h2d.infer.memory import available_bytes, check_memory, need_of
+from h2d.infer.memory import Budget
 from h2d.infer.options import SampleOptions
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
-from h2d.infer.requests import Item, request_of
+from h2d.infer.requests import Item, Request, request_of
 from h2d.infer.two_stage import TwoStagePipeline
 
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
@@ -27,9 +27,6 @@ OnStep: TypeAlias = Callable[[str, int, int], None]
 """Told of each finished step: its stage, its number from 0, and how many there are."""
 
 TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_SMALL: Final = 5_000_000
-"""Parameters below which a U-Net's layers are too small to share: waiting for the other thread costs more."""
-
 _PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 
 
@@ -80,18 +77,24 @@ class Session:
         offload: bool = False,
         compiled: bool = False,
         batch_size: int = 1,
+        asked: Request | None = None,
     ) -> None:
-        """Load, after memory was seen to hold `batch_size` pictures. `offload` keeps idle networks off the GPU."""
+        """Load, after memory was seen to hold `batch_size` pictures of what is asked, or of the networks' own size.
+
+        `offload` keeps idle networks off the GPU.
+        """
         quiet_libraries()
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         self._models = models
         if offload and self.device.type != "cuda":
             raise UserError(f"--offload: there is nothing to keep off a {self.device.type}: leave it out")
-        self._check_memory(offload, batch_size)
+        folders = weight_folders(models)
+        self._budget = Budget(folders=folders, precision=self.precision, device=self.device, offload=offload)
+        self._budget.check(_first_size(native_px(models), asked), batch_size, loaded=False)
         self.pipe: TwoStagePipeline = load_models(models)
         if self.precision != "fp32":
-            self.pipe.to(TYPES[self.precision])
+            cast(self.pipe, TYPES[self.precision])
         for lora in models.loras:
             file, strength = parse_lora(lora)
             fuse_lora(self.pipe, file, scale=strength)
@@ -105,21 +108,10 @@ class Session:
             # CUDA graphs take the launching of thousands of small kernels off the CPU.
             mode = "reduce-overhead" if self.device.type == "cuda" else "default"
             self.pipe.compile_networks(mode=mode)
-        if self.device.type == "cpu" and sum(map(torch.numel, self.pipe.unet.parameters())) < _SMALL:
-            torch.set_num_threads(1)
-
-    def _check_memory(self, offload: bool, batch_size: int) -> None:
-        size = PUBLIC_SIZE_PX
-        need = need_of(
-            weight_folders(self._models), precision=self.precision, num_pixels=size**2, batch_size=batch_size
-        )
-        what = f"a picture of {size} x {size}" if batch_size == 1 else f"a batch of {batch_size} pictures"
-        available = available_bytes(self.device)
-        on_gpu = self.device.type == "cuda"
-        check_memory(need, available, on_gpu=on_gpu, offload=offload, batch_size=batch_size, what=what)
 
     def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
         """The pictures of some items of one size, in one batch: the same batch gives the same bits."""
+        self._budget.check(self.size_of(items[0], options), len(items), loaded=True)
         total = self.pipe.num_steps(options)
 
         def tell(_pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -190,6 +182,14 @@ class Session:
         return found
 
 
+def _first_size(short_px: int, asked: Request | None) -> tuple[int, int]:
+    """The picture's size, but for its rounding to what the networks can halve."""
+    if asked is None:
+        return short_px, short_px
+    wanted = asked.options.height, asked.options.width
+    return output_size(asked.pose.size_hw, wanted, short_px=short_px, multiple=1)
+
+
 def batch_record(item: Item, items: Sequence[Item]) -> dict[str, Any]:
     """What a picture's record says of those that were made with it."""
     alike = len({(each.prompt, each.pose.pose_hash()) for each in items}) == 1
@@ -218,12 +218,15 @@ def device_of(name: str) -> torch.device:
     """The device of a name; `auto` is CUDA, else Apple's, else the CPU. Raises `UserError` when it is not here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = name.partition(":")[0]
+    kind, colon, number = name.partition(":")
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if kind not in here:
         raise UserError(f"--device {name}: choose one of auto, {', '.join(here)}")
     if not here[kind]:
         raise UserError(f"--device {name}: there is none here: use --device cpu, or see h2d doctor")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if colon and not (number.isdecimal() and int(number) < count):
+        raise UserError(f"--device {name}: {kind} has the numbers 0 to {count - 1}: give --device {kind}, or {kind}:0")
     return torch.device(name)
 
 

@@ -116,7 +116,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             eta=eta,
             controlnet_conditioning_scale=controlnet_conditioning_scale,
         )
-        self._interrupt = False
+        self._interrupt = self._channels_last = False
         self._callback: StepCallback | None = None
 
     @classmethod
@@ -148,6 +148,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         chosen = replace(options or SampleOptions(), **overrides)
         jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
         self._interrupt, self._callback = False, callback_on_step_end
+        self._lay_out(chosen.channels_last)
         notes = [cut_notes(self.tokenizer, job.prompt) for job in jobs]
         if chosen.add_arms:
             jobs = [armed(job, said) for job, said in zip(jobs, notes, strict=True)]
@@ -158,7 +159,7 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         ]
         skeletons = [control_picture(job.framed, style=self.config.skeleton) for job in jobs]
         inputs = prepare(self, jobs, canvases, hands, skeletons, chosen, latents)
-        decoded = decode(self.vae, outpaint(self, inputs, chosen))
+        decoded = decode(self.vae, outpaint(self, inputs, chosen), of="U-Net or its ControlNet")
         if chosen.zoom_hands:
             decoded = zoom_hands(self, jobs, hands, decoded, chosen)
         pictures = [
@@ -297,6 +298,14 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
             short_px=self.config.size_px,
             multiple=self.size_multiple,
         )
+
+    def _lay_out(self, channels_last: bool) -> None:
+        if channels_last != self._channels_last:
+            order = torch.channels_last if channels_last else torch.contiguous_format
+            for part in self.components.values():
+                if isinstance(part, torch.nn.Module):
+                    part.to(memory_format=order)  # type: ignore[call-overload]
+            self._channels_last = channels_last
 
     def _make_hands(self, jobs: Sequence[Job], options: SampleOptions, notes: list[list[str]]) -> list[list[Hand]]:
         """All hands of all pictures in one pass, sorted back to their pictures."""

@@ -22,7 +22,7 @@ from h2d.infer.framing import is_small
 from h2d.infer.hands import Hand
 from h2d.infer.jobs import Job
 from h2d.infer.latents import decode, encode
-from h2d.infer.loop import first_noise, generator_of
+from h2d.infer.loop import Noise, first_noise, generator_of
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import OutpaintInputs, outpaint
 from h2d.infer.pixels import mask_to_networks, to_networks
@@ -33,9 +33,6 @@ from h2d.pose.points import moved
 
 if TYPE_CHECKING:
     from h2d.infer.two_stage import TwoStagePipeline
-
-ZOOM: Final = 3
-"""Tells the noise of this pass from the others', of one seed."""
 
 _CROPS_PER_WINDOW: Final = 2.0
 _RIM: Final = 0.125
@@ -169,7 +166,7 @@ def _inputs(
         num_steps,
         cell_px=pipe.cell_px,
     )
-    generators = [generator_of(jobs[each.picture].seed, ZOOM, number) for number, each in enumerate(windows)]
+    generators = [generator_of(jobs[each.picture].seed, Noise.ZOOM, number) for number, each in enumerate(windows)]
     texts = [jobs[window.picture].prompt for window in windows]
     latent = size // pipe.cell_px
     return OutpaintInputs(

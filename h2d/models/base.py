@@ -1,26 +1,23 @@
 """The parts of a Stable Diffusion 1.x checkpoint: a folder in diffusers' format, or one .safetensors file."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from h2d.errors import UserError
+from h2d.models.reading import check_network, read_json, read_network, read_part, refuse_pickle
 from h2d.models.single_file import check_file, text_encoder_of, tokenizer_folder, unet_of, vae_of
 
 CELL_PX: Final = 8
 """Pixels of a latent's cell, a side, in Stable Diffusion 1.x."""
+SCHEDULER_FILE: Final = "scheduler_config.json"
+TOKENIZER_FILES: Final = ("vocab.json", "tokenizer.json")
+"""One of them is there."""
 
 
 def check_base(base: Path) -> None:
     """Raise `UserError` unless `base` is a checkpoint of a kind that can be read."""
-    if base.suffix in (".ckpt", ".bin", ".pt", ".pth"):
-        raise UserError(
-            f"{base}: pickled weights can run code when they are read: convert the file to .safetensors:"
-            " h2d models convert"
-        )
+    refuse_pickle(base)
     if not base.exists():
         raise UserError(f"{base}: no such checkpoint: give a folder in diffusers' format or a .safetensors file")
     if base.is_file() and base.suffix != ".safetensors":
@@ -33,8 +30,9 @@ def check_parts(base: Path) -> None:
     if base.is_file():
         check_file(base)
         return
-    for name in ("unet", "vae", "text_encoder", "tokenizer"):
-        _part(base, name)
+    for name in ("unet", "vae", "text_encoder"):
+        check_network(_part(base, name))
+    _part(base, "tokenizer")
 
 
 def load_unet(base: Path) -> Any:
@@ -43,7 +41,7 @@ def load_unet(base: Path) -> Any:
 
     check_base(base)
     if base.is_dir():
-        return UNet2DConditionModel.from_pretrained(**stored_weights(_part(base, "unet")))
+        return read_network(UNet2DConditionModel, _part(base, "unet"))
     return unet_of(base)
 
 
@@ -53,7 +51,7 @@ def load_vae(base: Path) -> Any:
 
     check_base(base)
     if base.is_dir():
-        return AutoencoderKL.from_pretrained(**stored_weights(_part(base, "vae")))
+        return read_network(AutoencoderKL, _part(base, "vae"))
     return vae_of(base)
 
 
@@ -64,7 +62,7 @@ def load_text_encoder(base: Path) -> Any:
     check_base(base)
     if base.is_file():
         return text_encoder_of(base)
-    return CLIPTextModel.from_pretrained(**stored_weights(_part(base, "text_encoder")))
+    return read_network(CLIPTextModel, _part(base, "text_encoder"))
 
 
 def load_tokenizer(base: Path) -> Any:
@@ -72,7 +70,8 @@ def load_tokenizer(base: Path) -> Any:
     from transformers import CLIPTokenizer
 
     check_base(base)
-    return CLIPTokenizer.from_pretrained(tokenizer_folder(base) if base.is_file() else _part(base, "tokenizer"))
+    folder = tokenizer_folder(base) if base.is_file() else _part(base, "tokenizer")
+    return read_part(CLIPTokenizer, folder, *TOKENIZER_FILES)
 
 
 def load_scheduler(base: Path, *, as_is: bool = False) -> Any:
@@ -82,10 +81,8 @@ def load_scheduler(base: Path, *, as_is: bool = False) -> Any:
     """
     from diffusers import DDIMScheduler, DDPMScheduler
 
-    if (base / "scheduler" / "scheduler_config.json").is_file():
-        if as_is:
-            return DDIMScheduler.from_pretrained(base / "scheduler")
-        return DDPMScheduler.from_pretrained(base / "scheduler")
+    if (base / "scheduler" / SCHEDULER_FILE).is_file():
+        return read_part(DDIMScheduler if as_is else DDPMScheduler, base / "scheduler", SCHEDULER_FILE)
     return DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
 
 
@@ -107,26 +104,11 @@ def read_config(base: Path, name: str) -> dict[str, Any]:
     file = base / name / "config.json"
     if not file.is_file():
         raise UserError(f"{file}: no such file: {base} is not a checkpoint in diffusers' format")
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
-
-
-def stored_weights(folder: Path) -> dict[str, Any]:
-    """What `from_pretrained` is told of one network's folder, to give it in float32.
-
-    Some checkpoints are published in half precision only, by another name.
-    """
-    half_only = any(folder.glob("*.fp16.safetensors")) and not any(
-        not file.name.endswith(".fp16.safetensors") for file in folder.glob("*.safetensors")
-    )
-    variant = {"variant": "fp16"} if half_only else {}
-    return {"pretrained_model_name_or_path": folder, "use_safetensors": True, "torch_dtype": torch.float32, **variant}
+    return read_json(file)
 
 
 def _part(base: Path, name: str) -> Path:
     folder = base / name
     if not folder.is_dir():
         raise UserError(f"{base}: the folder {name} is missing: it is not a whole checkpoint in diffusers' format")
-    if not any(folder.glob("*.safetensors")) and any(folder.glob("*.bin")):
-        raise UserError(f"{folder}: pickled weights can run code when they are read: convert them to .safetensors")
     return folder

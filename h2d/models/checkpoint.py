@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.models.reading import read_json
 
 FACTS_FILE: Final = "h2d.json"
 CHECKPOINTS: Final = "checkpoints"
@@ -38,8 +39,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     file = folder / FACTS_FILE
     if not file.is_file():
         raise UserError(f"{folder}: not a checkpoint of h2d: {FACTS_FILE} is missing")
-    facts: dict[str, Any] = json.loads(file.read_text())
-    return facts
+    return read_json(file)
 
 
 def git_revision() -> str | None:

@@ -16,6 +16,7 @@ from h2d.errors import UserError
 from h2d.models.base import CELL_PX
 from h2d.models.conditioning import NUM_CONDITIONS
 from h2d.models.mask_head import MaskHead, Reading
+from h2d.models.reading import read_network
 
 Init: TypeAlias = str
 """How the new input weights are drawn: `random` (as the paper), `zero`, or `normal:` and a standard deviation."""
@@ -57,11 +58,8 @@ class HandGenerator(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: Path) -> "HandGenerator":
         """Read what `save_pretrained` wrote."""
-        for part in ("unet", "mask_head"):
-            if not (folder / part / "config.json").is_file():
-                raise UserError(f"{folder}: no hand generator: {part}/config.json is missing")
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True)
-        return cls(unet, MaskHead.from_pretrained(folder / "mask_head", use_safetensors=True))
+        unet = read_network(UNet2DConditionModel, folder / "unet")
+        return cls(unet, read_network(MaskHead, folder / "mask_head"))
 
 
 def build_hand_generator(

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from h2d.errors import UserError
 from h2d.models.base import check_base
+from h2d.models.reading import opened_weights
 from h2d.models.single_file import UNET
 
 CONTROL: Final = "control_model."
@@ -72,16 +71,9 @@ def load_ldm_controlnet(file: Path, like: Mapping[str, Any]) -> Any:
 
 
 def _state(file: Path) -> dict[str, Tensor]:
-    if file.suffix in (".ckpt", ".pth", ".pt", ".bin"):
-        raise UserError(
-            f"{file}: pickled weights can run code when they are read: h2d models convert {file}"
-            f" {file.with_suffix('.safetensors')}"
-        )
     check_base(file)
-    try:
-        return dict(load_file(file))
-    except SafetensorError as error:
-        raise UserError(f"{file}: damaged: {error}: fetch it again") from None
+    with opened_weights(file) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
 
 
 def _fill(network: Any, state: Mapping[str, Tensor], file: Path) -> None:

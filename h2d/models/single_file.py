@@ -11,6 +11,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from h2d.errors import UserError
+from h2d.models.reading import opened_weights
 
 UNET: Final = "model.diffusion_model."
 VAE: Final = "first_stage_model."
@@ -123,20 +124,13 @@ def _known(state: Mapping[str, Tensor], name: str, file: Path) -> Tensor:
 
 def _part(file: Path, prefix: str, part: str) -> dict[str, Tensor]:
     """The tensors of a part, and only these are read."""
-    from safetensors import safe_open
-
     chosen = [name for name in _names(file) if name.startswith(prefix)]
     if not chosen:
         raise UserError(f"{file}: holds no {part} of Stable Diffusion 1.x: nothing in it begins with {prefix}")
-    with safe_open(file, framework="pt") as opened:
+    with opened_weights(file) as opened:
         return {name: opened.get_tensor(name) for name in chosen}
 
 
 def _names(file: Path) -> list[str]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return list(opened.keys())
-    except SafetensorError as error:
-        raise UserError(f"{file}: damaged: {error}: fetch it again") from None
+    with opened_weights(file) as opened:
+        return list(opened.keys())

@@ -137,6 +137,14 @@ WEIGHTS: Final[dict[str, Weights]] = {
             ),
         ),
     ),
+    "controlnet-hands": Weights(
+        about="stage 1, untrained",
+        licence="Apache-2.0",
+        # As ControlNets of Stable Diffusion 1.5 are; the publisher states neither size, revision nor checksum.
+        size_bytes=1_445_000_000,
+        repo="Vincent-luo/controlnet-hands",
+        files=(WeightFile(path="config.json"), WeightFile(path="diffusion_pytorch_model.safetensors")),
+    ),
     "clip-vit-base-patch16": Weights(
         about="evaluation",
         licence="MIT",  # OpenAI's own model card; the Hub's page declares none

@@ -274,8 +274,7 @@ def test_handrefiner_keeps_what_is_around_the_hands(build, hands, tmp_path):
     noise = (seen[0] - level.sqrt() * kept) / (1 - level).sqrt()
     outside = ~torch.from_numpy(seen["mask"][0][::8, ::8])
     assert outside.any()
-    from h2d.infer.loop import first_noise, generator_of
-    from h2d.infer.outpaint import BODY
+    from h2d.infer.loop import Noise, first_noise, generator_of
 
-    expected = first_noise((4, 8, 8), [generator_of(4, BODY)])
+    expected = first_noise((4, 8, 8), [generator_of(4, Noise.BODY)])
     torch.testing.assert_close(noise[0][:, outside], expected[0][:, outside], atol=1e-4, rtol=1e-4)

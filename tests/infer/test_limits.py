@@ -62,6 +62,17 @@ def test_without_a_shared_vae_nothing_is_handed_on(pipe):
     assert output.hands[0][0].latents is None
 
 
+def test_channels_last_gives_the_same_picture_up_to_rounding(one_vae, pose):
+    plain = pixels(one_vae("x", pose, seed=1, options=FEW))
+    other = pixels(one_vae("x", pose, seed=1, options=replace(FEW, channels_last=True)))
+    networks = (one_vae.unet, one_vae.hand_unet, one_vae.controlnet, one_vae.vae)
+    kernels = [network.get_submodule("conv_in").weight for network in networks[:3]]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+    assert np.abs(other.astype(int) - plain).max() <= 1
+    assert np.array_equal(pixels(one_vae("x", pose, seed=1, options=FEW)), plain)
+    assert all(kernel.is_contiguous() for kernel in kernels)
+
+
 @pytest.mark.slow
 def test_compiled_networks_give_the_same_pictures(one_vae, pose):
     """By the compiler's front alone: what it makes of the loops is what may go wrong."""

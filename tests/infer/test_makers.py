@@ -11,9 +11,10 @@ from test_two_stage import FEW, pixels
 
 from h2d.annotate.crops import Crop
 from h2d.errors import UserError
+from h2d.infer.choosing import Models
 from h2d.infer.framing import HandCrop
 from h2d.infer.hands import DrawnHand, HandMaker, HandRequest, make_hands
-from h2d.infer.loading import load_checkpoints
+from h2d.infer.loading import load_checkpoints, load_models, weight_folders
 from h2d.infer.makers import MAKERS, photo
 from h2d.infer.makers.landmarks import draw_landmarks
 from h2d.infer.makers.photo import HandPhoto, fitted, load_photo, mirrored, similarity
@@ -231,3 +232,17 @@ def test_what_is_not_there_is_one_line(tmp_path, checkpoints, pose):
     pipe = load_checkpoints(outpaint=checkpoints[1])
     with pytest.raises(UserError, match="nothing makes hands"):
         pipe("x", pose, seed=1, options=FEW)
+
+
+def test_a_hand_controlnet_may_be_named(checkpoints, tmp_path, monkeypatch):
+    base = checkpoints[0].parent / "base-4"
+    monkeypatch.setenv("H2D_MODELS", str(tmp_path))
+    named = Models(outpaint=checkpoints[1], hand_controlnet=Path("controlnet-hands"), hand_base=str(base))
+    assert named.exist(), "a picture made with it is made with it again, or says what to fetch"
+    with pytest.raises(
+        UserError, match=r"controlnet-hands: config\.json not found.* h2d models fetch controlnet-hands"
+    ):
+        load_models(named)
+    (tmp_path / "controlnet-hands").symlink_to(base / "controlnet")
+    assert load_models(named).hand_controlnet is not None
+    assert weight_folders(named)["hand_controlnet"] == tmp_path / "controlnet-hands"

@@ -1,6 +1,7 @@
 """`h2d sample` from end to end with miniature networks, and what it says of mistakes."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -199,12 +200,52 @@ def test_a_lora_is_recorded_and_used_again(here, loaded):
 
 
 def test_too_little_memory_is_said_before_loading(here, monkeypatch):
+    import h2d.infer.memory as memory
     import h2d.infer.session as session_module
 
-    monkeypatch.setattr(session_module, "available_bytes", lambda device: 1000)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 2000)
     monkeypatch.setattr(session_module, "load_models", lambda models: pytest.fail("it was loaded"))
-    done = run("--pose", "pose.json", "--prompt", "x")
-    assert "a picture of 512 x 512 needs about 0.0 GiB of memory, 0.0 GiB are free" in str(done.exception)
+
+    def said(*arguments: str) -> str:
+        return str(run("--pose", "pose.json", "--prompt", "x", *arguments).exception)
+
+    assert re.match(r"a picture of 128 x 128 needs about \d+ MiB of memory, 2 KiB are free: use a smaller", said())
+    assert said("--size", "16x32").startswith("a picture of 16 x 32 needs about ")
+    assert said("--size", "64x32", "--n", "4").startswith("a picture of 64 x 32 needs about ")
+    assert said("--n", "4", "--batch-size", "4").startswith("a batch of 4 pictures of 128 x 128 needs about ")
+
+
+def test_a_picture_that_is_too_large_is_said(here, monkeypatch):
+    import h2d.infer.memory as memory
+
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 2**30)
+    assert run("--pose", "pose.json", "--prompt", "x", "--out", "a.png", *FEW).exit_code == 0
+    done = run("--pose", "pose.json", "--prompt", "x", "--size", "8192x8192")
+    assert re.match(
+        r"a picture of 8192 x 8192 needs about \d+\.\d GiB of memory, 1\.0 GiB are free", str(done.exception)
+    )
+    (here / "lines.jsonl").write_text(
+        "".join(
+            json.dumps({"prompt": "x", "pose": "pose.json", "options": {"width": width, "height": width}}) + "\n"
+            for width in (128, 8192)
+        )
+    )
+    done = run("--batch", "lines.jsonl", "--out", "out", "--json", *FEW)
+    told = json.loads(done.stdout)
+    assert told["made"] == 1
+    assert "a picture of 8192 x 8192 needs about" in told["failed"][0]["error"]
+
+
+def test_other_methods_are_estimated_too(here, monkeypatch):
+    import h2d.infer.memory as memory
+    from h2d.infer.baselines.stable_diffusion import StableDiffusion
+
+    other = ("--method", "stable-diffusion", "--base", "miniature-base", "--pose", "pose.json", "--prompt", "x")
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 2**30)
+    assert "a picture of 8192 x 8192 needs about" in str(run(*other, "--size", "8192x8192").exception)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 2000)
+    monkeypatch.setattr(StableDiffusion, "load", lambda *_: pytest.fail("it was loaded"))
+    assert str(run(*other).exception).startswith("a picture of 512 x 512 needs about")
 
 
 def test_offload_without_a_gpu_is_one_line():

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from h2d.errors import UserError
-from h2d.infer.loop import denoise, doubled, first_noise, generator_of, guided
+from h2d.infer.loop import Noise, denoise, doubled, first_noise, generator_of, guided
 from h2d.infer.schedulers import DEFAULT_STEPS, SCHEDULERS, levels, make_scheduler, name_of
 
 
@@ -91,3 +93,72 @@ def test_the_loop_ends_when_told():
         interrupted=lambda: len(steps) == 3,
     )
     assert steps == [0, 1, 2]
+
+
+class Copies(TorchDispatchMode):
+    """What the host copies to the device, and waits for; a single number beside the device's goes with the kernel."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        result = function(*arguments, **(named or {}))
+        if any(isinstance(each, torch.Tensor) and each.is_meta for each in tree_leaves(result)):
+            tensors = (each for each in tree_leaves((arguments, named)) if isinstance(each, torch.Tensor))
+            moved = function is torch.ops.aten._to_copy.default
+            self.found += [function for each in tensors if each.device.type == "cpu" and (moved or each.dim())]
+        return result
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_no_step_copies_from_the_host(name):
+    """But for UniPC, of diffusers: it copies a step's sigmas there, to solve for its weights."""
+    scheduler = make_scheduler(name, noise_levels())
+    scheduler.set_timesteps(4)
+    copies, at_steps = Copies(), []
+
+    def predict(latents, timestep, step):
+        at_steps.append(len(copies.found))
+        return latents
+
+    with copies:
+        denoise(
+            scheduler,
+            torch.zeros(2, 4, 8, 8, device="meta"),
+            predict,
+            after_step=lambda step, timestep, state: state,
+            eta=1.0,
+            generators=[generator_of(1), generator_of(2)],
+        )
+    in_steps = copies.found[at_steps[0] :]
+    assert bool(in_steps) == (name == "unipc"), in_steps
+
+
+@pytest.mark.parametrize("first_step", [0, 2])
+def test_noise_drawn_ahead_is_what_the_steps_would_draw(first_step):
+    scheduler = make_scheduler("ddim", noise_levels())
+    scheduler.set_timesteps(5)
+    start = first_noise((4, 7, 9), [generator_of(1, Noise.BODY), generator_of(2, Noise.BODY)])
+    generators = [generator_of(3), generator_of(4)]
+    expected = start
+    for timestep in scheduler.timesteps[first_step:]:
+        expected = scheduler.step(0.1 * expected, timestep, expected, eta=0.7, generator=generators).prev_sample
+    found = denoise(
+        scheduler,
+        start,
+        lambda latents, timestep, step: 0.1 * latents,
+        after_step=lambda step, timestep, state: state,
+        first_step=first_step,
+        eta=0.7,
+        generators=[generator_of(3), generator_of(4)],
+    )
+    assert torch.equal(found, expected)
+
+
+def test_what_a_seed_is_drawn_for_keeps_its_number():
+    """Another would make other pictures of the seeds that people noted down."""
+    numbers = {name: int(use) for name, use in Noise.__members__.items()}
+    assert numbers == {"HAND": 1, "BODY": 2, "ZOOM": 3, "REPAIR": 3, "STEPS": 4}
+    by_name = first_noise((4, 2, 2), [generator_of(7, Noise.BODY)])
+    assert torch.equal(by_name, first_noise((4, 2, 2), [generator_of(7, 2)]))

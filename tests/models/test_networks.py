@@ -126,7 +126,7 @@ def test_tiny_repeats_and_reads_text(tiny, tmp_path):
 @pytest.mark.parametrize("name", ["model.ckpt", "model.bin"])
 def test_pickles_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(UserError, match=r"convert the file to \.safetensors"):
+    with pytest.raises(UserError, match=r"pickled weights can run code .*: h2d models convert"):
         check_base(tmp_path / name)
 
 

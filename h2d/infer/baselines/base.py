@@ -12,12 +12,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from h2d.config import config
+from h2d.config import check_range, config
 from h2d.errors import UserError
 from h2d.infer.framing import output_size
 from h2d.infer.jobs import Job, make_jobs
-from h2d.infer.loop import first_noise, generator_of
-from h2d.infer.outpaint import BODY
+from h2d.infer.loop import Noise, first_noise, generator_of
 from h2d.infer.schedulers import SCHEDULERS
 from h2d.models.base import cell_px_of
 from h2d.models.weights import named_or_path
@@ -29,8 +28,6 @@ WantedSize: TypeAlias = tuple[int | None, int | None]
 """Height and width; None: by the pose's shape."""
 
 DEFAULT_STEPS: Final = 50
-DRAWN_ANEW: Final = 4
-"""Beside `h2d.infer.outpaint.BODY`, which is what the first noise is drawn for: what steps draw."""
 DEFAULT_GUIDANCE: Final = 7.5
 
 
@@ -69,10 +66,8 @@ class BaselineOptions:
 
     def __post_init__(self) -> None:
         check_name(SCHEDULERS, self.scheduler, kind="scheduler")
-        if self.control_scale is not None and self.control_scale < 0:
-            raise ValueError(f"control_scale must not be negative, got {self.control_scale}")
-        if self.eta < 0:
-            raise ValueError(f"eta must not be negative, got {self.eta}")
+        check_range(self, "control_scale", 0)
+        check_range(self, "eta", 0, 1)
         if self.mask is not None and self.depth is None:
             raise ValueError("mask without depth: give both, or neither")
 
@@ -155,9 +150,9 @@ def noise_of(jobs: Sequence[Job], vae: Any) -> Float[Tensor, "b 4 l k"]:
     height, width = jobs[0].framed.size_hw
     cell_px = cell_px_of(vae.config)
     shape = 4, height // cell_px, width // cell_px
-    return first_noise(shape, [generator_of(job.seed, BODY) for job in jobs])
+    return first_noise(shape, [generator_of(job.seed, Noise.BODY) for job in jobs])
 
 
 def generators_of(jobs: Sequence[Job]) -> list[torch.Generator]:
     """Where each picture's steps draw noise from."""
-    return [generator_of(job.seed, DRAWN_ANEW) for job in jobs]
+    return [generator_of(job.seed, Noise.STEPS) for job in jobs]

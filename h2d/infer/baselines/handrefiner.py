@@ -22,16 +22,13 @@ from h2d.infer.baselines.capsules import box_around, draw_hands
 from h2d.infer.baselines.diffusers_pipeline import PipelineBaseline
 from h2d.infer.jobs import Job
 from h2d.infer.latents import encode
-from h2d.infer.loop import generator_of
+from h2d.infer.loop import Noise, generator_of
 from h2d.infer.pixels import mask_to_networks, to_networks
 from h2d.models.base import read_config
 from h2d.models.ldm import load_ldm_controlnet
 from h2d.models.outpainter import kept_cells, load_controlnet
 from h2d.pose.pose import Pose
 from h2d.registry import resolve
-
-_REPAIR: Final = 3
-"""Tells the noise of the repair from that of the picture it repairs, of one seed."""
 
 _HASH_DIGITS: Final = 16
 
@@ -129,7 +126,7 @@ class HandRefiner(PipelineBaseline):
             "mask_image": [Image.fromarray(mask.astype(np.uint8) * 255) for mask in masks],
             "control_image": [Image.fromarray(depth).convert("RGB") for depth, _ in hands],
             "controlnet_conditioning_scale": self._strength,
-            "generator": [generator_of(job.seed, _REPAIR) for job in jobs],
+            "generator": [generator_of(job.seed, Noise.REPAIR) for job in jobs],
             "callback_on_step_end": self._keeping(jobs, pictures, masks),
         }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from h2d.errors import UserError
 from h2d.infer.baselines import OWN_OPTIONS
@@ -66,8 +66,8 @@ class HumanSD:
                 " give its own checkpoint"
             )
         networks = {"unet": unet, "vae": load_vae(base), "text_encoder": load_text_encoder(base)}
-        to = {"device": device} if dtype == torch.float32 else {"device": device, "dtype": dtype}
-        self._parts = {name: network.to(**to) for name, network in networks.items()}
+        # Not by diffusers' own `to`, which warns of layers that these lack.
+        self._parts = {name: nn.Module.to(network, device, dtype) for name, network in networks.items()}
         self._parts |= {
             "tokenizer": load_tokenizer(base),
             "scheduler": make_scheduler(self._options.scheduler, load_scheduler(base)),

@@ -9,9 +9,11 @@ from h2d.config import as_plain
 from h2d.errors import UserError
 from h2d.infer.baselines import BASELINES
 from h2d.infer.baselines.base import Baseline, BaselineOptions
+from h2d.infer.memory import Budget, network_folders
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, request_of
+from h2d.infer.saved_pipeline import PUBLIC_SIZE_PX
 from h2d.infer.session import (
     TYPES,
     Made,
@@ -38,6 +40,9 @@ class BaselineSession:
         self.precision = precision_of(precision, self.device)
         self._name, self._options = method, options
         self._method: Baseline = resolve(BASELINES, method, kind="method")(options)
+        folders = network_folders(self._method.places())
+        self._budget = Budget(folders=folders, precision=self.precision, device=self.device)
+        self._budget.check((PUBLIC_SIZE_PX, PUBLIC_SIZE_PX), 1, loaded=False)
         self._method.load(self.device, TYPES[self.precision])
         self._fingerprints = fingerprints(self._method)
 
@@ -45,6 +50,7 @@ class BaselineSession:
         """The pictures of some items of one size, in one batch; of `options`, what the method has too."""
         if options.scheduler not in (None, self._options.scheduler):
             raise UserError(f"scheduler = {options.scheduler}: of this method it is --set baseline.scheduler")
+        self._budget.check(self.size_of(items[0], options), len(items), loaded=True)
         pictures = self._method(
             [item.prompt for item in items],
             [item.pose for item in items],

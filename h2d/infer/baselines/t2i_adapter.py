@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 import diffusers
 from PIL import Image
 
-from h2d.errors import UserError
 from h2d.infer.baselines.diffusers_pipeline import PipelineBaseline
 from h2d.infer.jobs import Job
-from h2d.models.base import check_base
+from h2d.models.reading import read_network
 from h2d.pose.draw import draw_pose
 from h2d.pose.pose import Pose
 
@@ -41,15 +40,4 @@ class T2IAdapter(PipelineBaseline):
 
 def load_adapter(place: Path) -> Any:
     """A T2I-Adapter in diffusers' format; raises `UserError` on a pickle and on anything else."""
-    check_base(place)
-    if not (place / "config.json").is_file():
-        raise UserError(f"{place}: no T2I-Adapter in diffusers' format: config.json is missing")
-    if not any(place.glob("*.safetensors")):
-        pickled = next(place.glob("*.bin"), None)
-        if pickled is None:
-            raise UserError(f"{place}: diffusion_pytorch_model.safetensors is missing")
-        raise UserError(
-            f"{pickled}: pickled weights can run code when they are read: h2d models convert {pickled}"
-            f" {pickled.with_suffix('.safetensors')}"
-        )
-    return diffusers.T2IAdapter.from_pretrained(place, use_safetensors=True)
+    return read_network(diffusers.T2IAdapter, place)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool
 
-from h2d.config import config
+from h2d.config import check_range, config
 from h2d.infer.blending.base import Box, Content, cells_of, without_last
 from h2d.models.base import CELL_PX
 
@@ -20,6 +20,9 @@ class Naive:
 
     content: ClassVar[Content] = "hand"
     unmasked_steps: int = 2
+
+    def __post_init__(self) -> None:
+        check_range(self, "unmasked_steps", 0)
 
     def step_masks(
         self,
@@ -39,6 +42,9 @@ class BoundingBox:
 
     content: ClassVar[Content] = "crop"
     unmasked_steps: int = 2
+
+    def __post_init__(self) -> None:
+        check_range(self, "unmasked_steps", 0)
 
     def step_masks(
         self,

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from h2d.config import config
+from h2d.config import check_range, config
 from h2d.infer.blending.base import Box, Content, cells_of, without_last
 from h2d.models.base import CELL_PX
 
@@ -35,10 +35,8 @@ class Expanding:
     unmasked_steps: int = 2
 
     def __post_init__(self) -> None:
-        if self.max_px is not None and self.max_px < 0:
-            raise ValueError(f"max_px must not be negative, got {self.max_px}")
-        if self.unmasked_steps < 0:
-            raise ValueError(f"unmasked_steps must not be negative, got {self.unmasked_steps}")
+        check_range(self, "max_px", 0)
+        check_range(self, "unmasked_steps", 0)
 
     def step_masks(
         self,

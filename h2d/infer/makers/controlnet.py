@@ -64,7 +64,7 @@ class ControlNetMaker:
             latents = pipe.denoise(
                 "hand", scheduler, noise, predict, eta=pipe.eta_of(self._options), generators=generators
             )
-        pictures = decode(pipe.vae_of("hand"), latents)
+        pictures = decode(pipe.vae_of("hand"), latents, of="hand U-Net or its ControlNet")
         views = [(picture, request.place.points) for picture, request in zip(pictures, requests, strict=True)]
         masks = segmented(views, self._options.segmenter)
         return [DrawnHand(picture=picture, mask=mask) for picture, mask in zip(pictures, masks, strict=True)]

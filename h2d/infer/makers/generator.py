@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from h2d.infer.hands import DrawnHand, HandRequest
-from h2d.infer.latents import decode
+from h2d.infer.latents import check_finite, decode
 from h2d.infer.loop import doubled, first_noise, generator_of, guided
 from h2d.infer.options import SampleOptions
 from h2d.models.base import cell_px_of
@@ -58,13 +58,14 @@ class GeneratorMaker:
             return guided(word, scale)
 
         latents = pipe.denoise("hand", scheduler, noise, predict, eta=pipe.eta_of(self._options), generators=generators)
-        pictures = decode(pipe.vae_of("hand"), latents)
+        pictures = decode(pipe.vae_of("hand"), latents, of="hand U-Net")
         # Interrupted before the last step there is no mask.
-        drawn = (masks[0][:, 0] if masks else torch.zeros(len(requests), size, size)).float().cpu().numpy()
+        drawn = (masks[0][:, 0] if masks else torch.zeros(len(requests), size, size)).float().cpu()
+        check_finite(drawn, "mask head")
         shared = pipe.hand_vae is None
         return [
             DrawnHand(picture=picture, mask=mask, latents=own if shared else None)
-            for picture, mask, own in zip(pictures, drawn, latents, strict=True)
+            for picture, mask, own in zip(pictures, drawn.numpy(), latents, strict=True)
         ]
 
     def _condition(self, requests: Sequence[HandRequest]) -> Float[Tensor, "b 11 l l"]:
