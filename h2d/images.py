@@ -85,7 +85,7 @@ def load_on_white(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], bool]:
     data = path.read_bytes()
     picture = decode_rgb(data)
     shown = _with_transparency(data)
-    if shown is None or shown.getextrema()[3] == (255, 255):
+    if shown is None or shown.getchannel("A").getextrema() == (255, 255):
         return picture, False
     white = Image.new("RGBA", shown.size, "white")
     return np.asarray(Image.alpha_composite(white, shown).convert("RGB")), True
