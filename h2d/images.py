@@ -77,6 +77,29 @@ def load_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     return decode_rgb(path.read_bytes())
 
 
+def load_on_white(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], bool]:
+    """Decode a picture file with white behind what is transparent, and say whether anything is.
+
+    `decode_rgb` gives the colours that are stored, shown or not. Raises `DecodeError` or `OSError`.
+    """
+    data = path.read_bytes()
+    picture = decode_rgb(data)
+    shown = _with_transparency(data)
+    if shown is None or shown.getchannel("A").getextrema() == (255, 255):
+        return picture, False
+    white = Image.new("RGBA", shown.size, "white")
+    return np.asarray(Image.alpha_composite(white, shown).convert("RGB")), True
+
+
+def _with_transparency(data: bytes) -> Image.Image | None:
+    """The picture with its transparency, None where it has none that can be read."""
+    try:
+        with Image.open(io.BytesIO(data)) as stored:
+            return stored.convert("RGBA") if stored.has_transparency_data else None
+    except Exception:  # noqa: BLE001  # as in `refuse_bomb`: a picture that OpenCV has read is one
+        return None
+
+
 def load_upright_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Decode a photograph as viewers show it, its EXIF rotation applied; raises `DecodeError` or `OSError`.
 

@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from h2d.errors import UserError
+
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _LARGEST_MMAP_THRESHOLD: Final = 32 * 2**20
@@ -19,12 +21,22 @@ def num_cores() -> int:
 
 
 def device_named(name: str) -> str:
-    """The name of a torch device; `auto` is CUDA where there is one, else the CPU."""
-    if name != "auto":
+    """The name of a torch device that is there; `auto` is CUDA where there is one, else the CPU.
+
+    Raises `UserError` where there is no such device.
+    """
+    if name == "cpu":
         return name
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    count = torch.cuda.device_count()
+    if name == "auto":
+        return "cuda" if count else "cpu"
+    there = [*(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    if name not in there:
+        raise UserError(f"device {name!r}: there is no such device here: give {', '.join(['auto', 'cpu', *there])}")
+    return name
 
 
 def version_of(distribution: str) -> str | None:

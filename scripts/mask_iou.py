@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from h2d.config import load_config, validate_config
+from h2d.eval.annotators import iou
 from h2d.infer.choosing import model_folder
 from h2d.manifests.store import Manifest
 from h2d.models.hand_generator import HandGenerator
@@ -46,15 +47,20 @@ def mask_ious(run: Path, count: int) -> np.ndarray:
     held_out = divide(manifests, stage, seed=0, held_out_share=config.data.held_out_share, window_groups=1).validation
     if held_out is None:
         raise SystemExit(f"{run}: its manifests have no held-out crops")
-    found = []
+    found: list[float] = []
     for first in range(0, min(count, len(held_out)), BATCH):
         indices = range(first, min(first + BATCH, count, len(held_out)))
         batch = on_device(fixed_batch(held_out, stage.examples(), indices, seed=0), torch.device("cpu"))
         batch.tensors["mask_shown"] = torch.zeros(len(indices))
         _, predicted = stage.sample(networks, batch)
-        masks, truth = predicted[:, 0] >= 0.5, batch["mask"][:, 0] >= 0.5
-        found.append((masks & truth).sum((1, 2)) / (masks | truth).sum((1, 2)))
-    return torch.cat(found).numpy()
+        found += overlaps(predicted, batch["mask"])
+    return np.array(found)
+
+
+def overlaps(predicted: torch.Tensor, truth: torch.Tensor) -> list[float]:
+    """Of each mask of a batch, cut at 0.5, with the true one; 1 where both are empty."""
+    pairs = zip(predicted[:, 0] >= 0.5, truth[:, 0] >= 0.5, strict=True)
+    return [iou(one.numpy(), other.numpy()) for one, other in pairs]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ python scripts/pack_miniature.py [RUNS] [OUT]
 
 import argparse
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -30,7 +32,7 @@ OWN = {
 
 
 def main() -> None:
-    """Write each folder anew; the model card stays as it is."""
+    """Replace the folders by new ones; the model card stays as it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="?", default=Path("runs/miniature"))
     parser.add_argument("out", type=Path, nargs="?", default=miniature_folder())
@@ -50,15 +52,38 @@ def main() -> None:
     }
     folders = {out / SHIPPED[name]: network for name, network in networks.items()}
     folders[out / WEIGHTS.name] = load_reader(model_folder(runs / "keypoints") / "network")
-    for folder, network in folders.items():
-        shutil.rmtree(folder, ignore_errors=True)
+    size = replace_folders(out, {folder: _saver(network) for folder, network in folders.items()})
+    print(f"{out}: {size / 1e6:.1f} MB")
+
+
+def _saver(network: Any) -> Callable[[Path], None]:
+    def save(folder: Path) -> None:
         network.to(torch.float16).save_pretrained(folder, safe_serialization=True)
         for file in folder.rglob("*.safetensors"):
             file.chmod(0o644)
-    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    print(f"{out}: {size / 1e6:.1f} MB")
-    if size > LIMIT_BYTES:
-        raise SystemExit(f"more than {LIMIT_BYTES / 1e6:.0f} MB")
+
+    return save
+
+
+def replace_folders(out: Path, savers: Mapping[Path, Callable[[Path], None]], *, limit_bytes: int = LIMIT_BYTES) -> int:
+    """Save each folder of `out` aside, and put all in place once they are whole; the bytes that `out` then has.
+
+    Raises `SystemExit`, and leaves all as it is, where that is more than `limit_bytes`.
+    """
+    aside = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    for folder, save in savers.items():
+        save(aside / folder.relative_to(out))
+    others = (file for file in out.rglob("*") if not any(file.is_relative_to(folder) for folder in savers))
+    size = sum(file.stat().st_size for file in (*aside.rglob("*"), *others) if file.is_file())
+    if size > limit_bytes:
+        raise SystemExit(f"{aside}: {size / 1e6:.1f} MB, more than {limit_bytes / 1e6:.0f} MB: {out} is as it was")
+    for folder in savers:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        (aside / folder.relative_to(out)).rename(folder)
+    shutil.rmtree(aside)
+    return size
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from h2d.images import (
     encode_jpeg,
     encode_png,
     fit_long_side,
+    load_on_white,
     load_rgb,
     load_upright_rgb,
     resize,
@@ -86,3 +87,19 @@ def test_a_damaged_exif_header_turns_nothing(picture, tmp_path):
     whole = encode_jpeg(picture)
     file.write_bytes(whole[:2] + b"\xff\xe1\x00\x10Exif\0\0MM\0*\xff\xff\xff\xff" + whole[2:])
     np.testing.assert_array_equal(load_upright_rgb(file), decode_rgb(whole))
+
+
+def test_white_lies_behind_what_is_transparent_and_other_pictures_stay_as_they_are(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 256, (8, 8, 4), np.uint8)
+    stored[..., 3] = np.repeat([0, 128, 255, 255], 2)[:, None]
+    file = tmp_path / "picture.png"
+    Image.fromarray(stored).save(file)
+    shown, is_transparent = load_on_white(file)
+    assert is_transparent
+    assert (shown[:2] == 255).all()
+    np.testing.assert_allclose(shown[2:4], (stored[2:4, :, :3].astype(float) * 128 + 255 * 127) / 255, atol=1)
+    np.testing.assert_array_equal(shown[4:], stored[4:, :, :3])
+    Image.fromarray(stored[..., :3]).save(file)
+    shown, is_transparent = load_on_white(file)
+    assert not is_transparent
+    np.testing.assert_array_equal(shown, decode_rgb(file.read_bytes()))

@@ -61,13 +61,17 @@ def protocol(
         int, typer.Option("-n", "--count", help="Pictures; the paper's 12,000, its ablation 500.")
     ] = 12_000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same list.")] = 0,
-    size: Annotated[int, typer.Option(min=64, help="Side of the square pictures, in pixels.")] = 512,
+    size: Annotated[int, typer.Option(min=64, max=4096, help="Side of the square pictures, in pixels.")] = 512,
     json: Json = False,
 ) -> None:
     """Write the fixed list of poses and prompts on which methods are compared; gestures keep their distribution."""
     from h2d.eval.protocol import draw_list
+    from h2d.manifests.files import refuse_unwritable
     from h2d.manifests.store import Manifest
 
+    if out.is_dir():
+        raise UserError(f"--out {out}: it is a folder: give a file's name, as {out / 'list.jsonl'}")
+    refuse_unwritable(out.parent)
     drawn = draw_list(Manifest(manifest), split=split, count=count, seed=seed, size=size)
     drawn.write(out)
     if json:
@@ -249,18 +253,21 @@ def figures(
     """Draw what is behind the figures: Inception's channels on a hand, foregrounds, blends and methods side by side."""
     from h2d.cli.evaluate_progress import EvaluateProgress
     from h2d.eval.figures import write_figures
-    from h2d.eval.run import list_of, methods_of
+    from h2d.eval.run import list_of, methods_of, unfinished_of
+    from h2d.manifests.files import refuse_unwritable
 
     choices = choices_of(config, overrides, segmenter, features, None, device)
     listed = list_of(out)
     numbers = _numbers(pictures)
+    place = target or out / "figures"
+    refuse_unwritable(place)
     with EvaluateProgress() as watch:
-        written = write_figures(
-            out, listed, methods_of(out, listed), target or out / "figures", choices.look, watch, numbers=numbers
-        )
+        written = write_figures(out, listed, methods_of(out, listed), place, choices.look, watch, numbers=numbers)
     if written is None:
         say("Stopped; the same command goes on.")
         sys.exit(130)
+    for left_out, why in unfinished_of(out, listed).items():
+        say(f"Left out: {left_out}: {why}")
     for figure in written:
         said = f"wrote {figure.path}" if figure.path else f"no {figure.name.replace('_', ' ')}: {figure.reason}"
         say(said + (f" ({figure.reason})" if figure.path and figure.reason else ""))

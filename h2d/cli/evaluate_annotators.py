@@ -9,7 +9,6 @@ import typer
 from h2d.cli.evaluate_options import AddressOption, Json, Workers
 from h2d.cli.folders import read_location
 from h2d.cli.output import print_json, say
-from h2d.errors import UserError
 
 if TYPE_CHECKING:
     from h2d.cli.evaluate_progress import EvaluateProgress
@@ -42,36 +41,28 @@ def annotators(
     """Judge keypoints, sides and masks of our annotators where the truth is known, by gesture and size."""
     from h2d.cli.evaluate_progress import EvaluateProgress
     from h2d.eval.annotators import choose_annotators, judge
+    from h2d.eval.annotators_report import as_plain_rows, report_on
+    from h2d.eval.intervals import check_resampling
+    from h2d.manifests.files import refuse_unwritable
     from h2d.manifests.store import Manifest
 
     chosen = choose_annotators(detector, segmenter)
+    if resamples:
+        check_resampling(resamples)
+    refuse_unwritable(out)
+    hands = None
     with EvaluateProgress(quiet=json) as watch:
         place = manifest or _drawn_manifest(out / "drawn", count, seed, size, workers, watch)
-        hands = (
-            None
-            if place is None
-            else judge(Manifest(place), out, chosen, watch, split=split, count=count, workers=workers, address=address)
-        )
+        if place is not None:
+            hands = judge(
+                Manifest(place), out, chosen, watch, split=split, count=count, workers=workers, address=address
+            )
     if hands is None:
         say(f"Stopped. What is done is in {out}; the same command goes on from there.")
         sys.exit(130)
-    from h2d.eval.annotators_report import lost_pictures, table_rows, write_report
-
-    frame = hands.to_pandas()
-    if not len(frame):
-        raise UserError(f"{place}: no hand in its first {count} pictures: give a manifest of people who show hands")
-    facts = {
-        "manifest": str(place), "pictures": int(frame["number"].nunique()), **chosen.names,
-        "lost": lost_pictures(frame),
-    }  # fmt: skip
-    rows = table_rows(frame, chosen.names, resamples=resamples)
-    write_report(out, frame, rows, facts)
+    rows, facts = report_on(hands, out, chosen.names, manifest=str(place), resamples=resamples)
     if json:
-        from h2d.config import as_plain
-        from h2d.eval.measured import Measured
-
-        plain = [{key: as_plain(one) if isinstance(one, Measured) else one for key, one in row.items()} for row in rows]
-        print_json({**facts, "rows": plain})
+        print_json({**facts, "rows": as_plain_rows(rows)})
         return
     from h2d.cli.evaluate_tables import print_annotators
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ListFile = Annotated[Path, typer.Option("--list", metavar="FILE", help="Of h2d evaluate protocol.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Make the named methods' pictures again.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Make the named methods' pictures again; once.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="YAML of options on measuring.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
@@ -36,7 +36,8 @@ Features = Annotated[
     typer.Option(help="inception, random, none. Default: inception if its weights are there.", show_default=False),
 ]
 Resamples = Annotated[
-    int | None, typer.Option(min=0, help="Of the bootstrap; 0: no intervals. Default: 1000.", show_default=False)
+    int | None,
+    typer.Option(min=0, help="Of the bootstrap, at least 2; 0: no intervals. Default: 1000.", show_default=False),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes, by Ray where more than one.")]
 AddressOption = Annotated[

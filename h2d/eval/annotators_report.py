@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from h2d.errors import UserError
 from h2d.eval.intervals import with_interval
 from h2d.eval.measured import Measure, Measured, Ratio
 from h2d.eval.parts import HAND_SIZES
@@ -21,6 +23,31 @@ _COLUMNS: Final = {
     "error": ("joint error", "error", False, "no hand was found"),
     "iou": ("mask IoU", "iou", True, "no mask was compared"),
 }
+
+
+def report_on(
+    hands: pa.Table, out: Path, names: Mapping[str, str], *, manifest: str, resamples: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Write the report of hands that were judged by the annotators of these names; its rows, and what they are of.
+
+    Raises `UserError` where there is no hand.
+    """
+    frame = hands.to_pandas()
+    if not len(frame):
+        raise UserError(f"{manifest}: no hand in its first pictures: give a manifest of people who show hands")
+    facts = {
+        "manifest": manifest, "pictures": int(frame["number"].nunique()), **names, "lost": lost_pictures(frame),
+    }  # fmt: skip
+    rows = table_rows(frame, names, resamples=resamples)
+    write_report(out, frame, rows, facts)
+    return rows, facts
+
+
+def as_plain_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """JSON-ready."""
+    return [
+        {key: value.as_plain() if isinstance(value, Measured) else value for key, value in row.items()} for row in rows
+    ]
 
 
 def measures(hands: pd.DataFrame, num_pictures: int, conventions: Mapping[str, Any]) -> dict[str, Measure]:
@@ -63,10 +90,7 @@ def lost_pictures(hands: pd.DataFrame) -> dict[str, str]:
 
 def write_report(out: Path, hands: pd.DataFrame, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
     """Write `annotators.json`, `annotators.md` and `hands.parquet`."""
-    plain = [
-        {key: value.as_plain() if isinstance(value, Measured) else value for key, value in row.items()} for row in rows
-    ]
-    write_json(out / "annotators.json", {**facts, "rows": plain})
+    write_json(out / "annotators.json", {**facts, "rows": as_plain_rows(rows)})
     write_text(out / "annotators.md", markdown(rows, facts))
     hands.to_parquet(out / "hands.parquet")
 

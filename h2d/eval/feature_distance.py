@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from h2d.eval.measured import Counts, Undefined
+from h2d.eval.measured import REPEATS, Counts, Undefined
 
 DEGREE = 3
 """Of the polynomial kernel (x . y / c + 1) ^ 3, KID's."""
@@ -73,7 +73,7 @@ class KernelDistance:
     def over_subsets(self, counts: Counts | None = None) -> Float64[np.ndarray, " s"]:
         """The distance of each subset; raises as `on`."""
         if counts is not None and counts.max(initial=0) > 1:
-            raise Undefined("repeated pictures bias a kernel distance: read its spread over subsets instead")
+            raise Undefined(REPEATS)
         taken = slice(None) if counts is None else counts > 0
         made, real = self.made[taken], self.real[taken] if self.paired else self.real
         size = min(self.subset_size, len(real), len(made))

@@ -16,7 +16,7 @@ from h2d.errors import UserError
 from h2d.eval.picture_list import PictureList
 from h2d.eval.pictures import PictureFolder
 from h2d.eval.placing import Watch
-from h2d.images import DecodeError, load_rgb
+from h2d.images import DecodeError, load_on_white
 
 Match: TypeAlias = Literal["auto", "id", "order"]
 """By file name: the row's id with / as _, the id's last part, or its number. Or by the order of the names. auto: by id
@@ -26,17 +26,20 @@ SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_SHAPE_DIFFERENCE: Final = 0.02
 """Width / height of a picture that still counts as square."""
 SMALLEST_PX: Final = 32
+TRANSPARENT: Final = "transparent: laid on white"
 
 
 def take_folder(
     source: Path, pictures: PictureList, folder: PictureFolder, watch: Watch, *, name: str, title: str, match: Match
 ) -> bool:
-    """Copy the pictures of `source` into a run's folder as PNG; False when stopped.
+    """Copy the pictures of `source` into a run's folder as PNG, all or none of them; False when stopped.
 
     Raises `UserError` in one line where lists are unequal, or a picture is unreadable, not square or of another size
     than the others, or where the folder was taken over before and has changed since.
     """
     files = matched_files(source, pictures, match)
+    if not folder.is_claimed and not _check(files, pictures.size, watch):
+        return False  # once the folder is claimed, a picture that is made again is another
     folder.claim(
         {
             "name": name, "title": title, "list_sha256": pictures.sha256,
@@ -44,33 +47,48 @@ def take_folder(
         }
     )  # fmt: skip
     missing = folder.lacking(pictures.entries)
-    size_px: int | None = None
     watch.started(name, len(files), len(files) - len(missing))
     try:
         for number in missing:
             if watch.should_stop():
                 return False
-            picture = read_picture(files[number], pictures.size)
-            if size_px is not None and picture.shape[0] != size_px:
-                raise UserError(
-                    f"{files[number]}: {picture.shape[1]} x {picture.shape[0]} pixels, the one before it has {size_px}:"
-                    " one method makes pictures of one size"
-                )
-            size_px = picture.shape[0]
+            picture, notes = read_picture(files[number], pictures.size)
             entry = pictures.entries[number]
-            folder.write(entry.name, picture, {"id": entry.id, "file": files[number].name, "method": name})
+            about = {"id": entry.id, "file": files[number].name, "method": name, "notes": notes}
+            folder.write(entry.name, picture, about)
             watch.worked(1)
     finally:
         watch.ended(name)
     return True
 
 
-def read_picture(file: Path, size: int) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture that can stand for one of the list's; raises `UserError` where it cannot."""
+def _check(files: Sequence[Path], size: int, watch: Watch) -> bool:
+    """Read each once and raise `UserError` at the first that cannot be taken; False when stopped."""
+    side_px: int | None = None
+    watch.started("check", len(files), 0)
     try:
-        picture = load_rgb(file)
+        for file in files:
+            if watch.should_stop():
+                return False
+            height, width = read_picture(file, size)[0].shape[:2]
+            if side_px not in (None, height):
+                raise UserError(
+                    f"{file}: {width} x {height} pixels, the one before it has {side_px}: one method makes pictures of"
+                    " one size"
+                )
+            side_px = height
+            watch.worked(1)
+    finally:
+        watch.ended("check")
+    return True
+
+
+def read_picture(file: Path, size: int) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[str, ...]]:
+    """A picture that can stand for one of the list's, and what was done to it; raises `UserError` where it cannot."""
+    try:
+        picture, is_transparent = load_on_white(file)
     except DecodeError as error:
-        raise UserError(f"{file}: {error}: make it again, or take it and its row out of the list") from None
+        raise UserError(f"{file}: {error}: make it again, then the same command") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     height, width = picture.shape[:2]
@@ -80,7 +98,7 @@ def read_picture(file: Path, size: int) -> UInt8[np.ndarray, "h w 3"]:
         )
     if min(height, width) < SMALLEST_PX:
         raise UserError(f"{file}: {width} x {height} pixels show nothing: give at least {SMALLEST_PX} x {SMALLEST_PX}")
-    return picture
+    return picture, (TRANSPARENT,) if is_transparent else ()
 
 
 def matched_files(source: Path, pictures: PictureList, match: Match) -> list[Path]:

@@ -29,6 +29,8 @@ class QualityConventions:
             raise ValueError(f"subsets must be at least 1, got {self.subsets}")
         if self.subset_size < 2:
             raise ValueError(f"subset_size must be at least 2, got {self.subset_size}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
 
 
 def quality_measures(

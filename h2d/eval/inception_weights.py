@@ -41,7 +41,9 @@ def _pth(weights: Path) -> Mapping[str, Any]:
 
     try:
         tensors = torch.load(weights, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except UnpicklingError:  # torch's own words advise to run what the file holds
+        raise UserError(f"{weights}: damaged, or holds more than tensors: {_AGAIN}") from None
+    except (RuntimeError, EOFError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{weights}: cannot be read as PyTorch weights ({reason}): {_AGAIN}") from None
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):

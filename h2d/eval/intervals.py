@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from h2d.errors import UserError
-from h2d.eval.measured import Counts, Interval, Measure, Measured, Statistic, Undefined
+from h2d.eval.measured import REPEATS, Counts, Interval, Measure, Measured, OverSubsets, Statistic, Undefined
 
 Method: TypeAlias = Literal["percentile", "centred"]
 """`percentile`: the quantiles of the resampled numbers. `centred`: the same, moved so that their mean is the number
@@ -44,10 +44,11 @@ def bootstrap(
 ) -> Interval:
     """The number's interval; `counts` restricts it to a part of the list.
 
-    Raises `Undefined` where there is no number, fewer than two pictures or groups to draw from, or no number on more
-    than a tenth of the resamples; `UserError` where options are out of range.
+    Raises `Undefined` where there is no number, fewer than two pictures or groups to draw from, no number on more than
+    a tenth of the resamples, or for a kernel distance; `UserError` where options are out of range.
     """
-    _check(resamples, level)
+    check_resampling(resamples, level)
+    _check_repeats(statistic)
     centre = statistic.on(counts)
     values, reason = [], ""
     for drawn in _resampled(statistic.num_pictures, rng, resamples, groups, counts):
@@ -97,7 +98,8 @@ def paired_difference(
 
     Raises `UserError` where the lists are not equally long, otherwise as `bootstrap`.
     """
-    _check(resamples, level)
+    check_resampling(resamples, level)
+    _check_repeats(first)
     if first.num_pictures != second.num_pictures:
         raise UserError(
             f"{first.num_pictures} and {second.num_pictures} pictures cannot be paired: measure both on the same list"
@@ -119,11 +121,17 @@ def paired_difference(
     )
 
 
-def _check(resamples: int, level: float) -> None:
+def check_resampling(resamples: int, level: float = 0.95, *, name: str = "resamples") -> None:
+    """Raise `UserError` where options are out of range."""
     if resamples < 2:
-        raise UserError(f"resamples is {resamples}: give at least 2, 1000 for figures that are reported")
+        raise UserError(f"{name} is {resamples}: give at least 2, 1000 for figures that are reported")
     if not 0 < level < 1:
         raise UserError(f"level is {level}: give a share between 0 and 1, as 0.95")
+
+
+def _check_repeats(statistic: Statistic) -> None:
+    if isinstance(statistic, OverSubsets):
+        raise Undefined(REPEATS)
 
 
 def _resampled(

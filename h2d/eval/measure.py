@@ -44,13 +44,14 @@ def measure_run(
     watch: Watch,
     *,
     looks: Looks | None = None,
+    unfinished: Mapping[str, str] | None = None,
     workers: int = 1,
     address: str | None = None,
 ) -> Results | None:
     """Look at the pictures of the real folder and of the named methods, and measure; None when stopped.
 
-    `looks` stand for those that `choices` name. Writes `results.json` and `per_picture.parquet` into `out`. Raises
-    `UserError` where pictures are missing or were made for another list.
+    `looks` stand for those that `choices` name; `unfinished` methods are told of in the results. Writes `results.json`
+    and `per_picture.parquet` into `out`. Raises `UserError` where pictures are missing or were made for another list.
     """
     looks = looks or choose_looks(choices.look)
     folders = {REAL: PictureFolder(path=out / REAL), **{name: method_folder(out, name) for name in names}}
@@ -69,6 +70,7 @@ def measure_run(
     results = summarise(subjects, pictures, looks, choices, watch)
     if results is None:
         return None
+    results = replace(results, unfinished=unfinished or {})
     write_parquet(out / PER_PICTURE_FILE, per_picture_table(subjects, pictures))
     results.write(out)
     return results

@@ -7,7 +7,7 @@ Axis legend: n pictures, s subsets.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -34,9 +34,15 @@ class Statistic(Protocol):
         """The number for the pictures taken `counts` times, by default each once; raises `Undefined`."""
 
 
+REPEATS: Final = (
+    "a resample repeats pictures, and repeated pictures bias a kernel distance: its spread over subsets stands for it"
+)
+"""Why a statistic over subsets has no bootstrap interval."""
+
+
 @runtime_checkable
 class OverSubsets(Statistic, Protocol):
-    """A number that is the mean over random subsets of the list, and so has a spread of its own."""
+    """A number that is the mean over random subsets of the list: it has a spread of its own, and no interval."""
 
     def over_subsets(self, counts: Counts | None = None) -> Float64[np.ndarray, " s"]:
         """The number of each subset; raises `Undefined`."""

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from h2d.config import config
+from h2d.eval.features import WIDTHS
 from h2d.eval.image_quality import QualityConventions
+from h2d.eval.intervals import check_resampling
 from h2d.eval.looks.pose import ENLARGED_PX
 from h2d.eval.pose_accuracy import PoseConventions
 
@@ -32,6 +34,12 @@ class LookConfig:
     are there."""
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        if self.enlarged_px < 1:
+            raise ValueError(f"enlarged_px is {self.enlarged_px}: give at least 1")
+        if self.width not in WIDTHS:
+            raise ValueError(f"width is {self.width}: choose among {', '.join(map(str, WIDTHS))}")
+
 
 @config
 class MeasureConfig:
@@ -47,3 +55,10 @@ class MeasureConfig:
     level: float = 0.95
     seed: int = 0
     """Of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        if self.resamples:
+            check_resampling(self.resamples, self.level)
+        check_resampling(self.distance_resamples, self.level, name="distance_resamples")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}: give at least 0")

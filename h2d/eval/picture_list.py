@@ -92,7 +92,7 @@ class PictureList:
 def read_list(path: Path) -> PictureList:
     """Read a list; raises `UserError` in one line where it is none, is damaged or was changed by hand."""
     try:
-        header_line, *lines = path.read_bytes().decode().splitlines()
+        header_line, *lines = path.read_bytes().decode().removesuffix("\n").split("\n")
         header = json.loads(header_line)
         version, stated, count = int(header.pop(_FORMAT)), str(header.pop("sha256")), int(header.pop("count"))
     except OSError as error:

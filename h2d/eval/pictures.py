@@ -60,7 +60,7 @@ class PictureFolder:
         try:
             picture = decode_rgb(data)
         except DecodeError as error:
-            raise UserError(f"{file}: {error}: delete it and run the same command, it is made again") from None
+            raise UserError(f"{file}: {error}: delete it, and make it again: {self.remedy}") from None
         return resize(picture, (entry.size, entry.size)), hashlib.sha256(data).hexdigest()
 
     def about(self, name: str) -> dict[str, Any]:
@@ -70,6 +70,11 @@ class PictureFolder:
         return json.loads(text) if text else {}
 
     @property
+    def is_claimed(self) -> bool:
+        """Whether it is said how its pictures are made."""
+        return (self.path / MADE_FILE).exists()
+
+    @property
     def made(self) -> dict[str, Any]:
         """How they were made; raises `UserError` where it is not said."""
         try:
@@ -77,12 +82,26 @@ class PictureFolder:
         except FileNotFoundError:
             raise UserError(f"{self.path}: no {MADE_FILE}: run h2d evaluate run or folder first") from None
         except ValueError:
-            raise UserError(f"{self.path / MADE_FILE}: damaged: delete {self.path} and run the same command") from None
+            raise UserError(
+                f"{self.path / MADE_FILE}: damaged: delete {self.path} and make its pictures again by h2d evaluate run"
+                " or folder"
+            ) from None
         return made
+
+    @property
+    def remedy(self) -> str:
+        """The command that makes those of its pictures that are not there."""
+        made = self.made
+        if made["name"] == REAL:
+            return "h2d evaluate run or folder, with any method"
+        taken_from = made["identity"].get("folder")
+        if taken_from is not None:
+            return f"h2d evaluate folder {taken_from} --name {made['title']!r}"
+        return f"h2d evaluate run --method {made['name']}, with the options it was made with"
 
     def claim(self, facts: Mapping[str, Any]) -> None:
         """Say how its pictures are made; raises `UserError` where those there are made differently."""
-        if not (self.path / MADE_FILE).exists():
+        if not self.is_claimed:
             write_json(self.path / MADE_FILE, dict(facts))
             return
         before, now = flat(self.made), flat(json.loads(json.dumps(facts)))

@@ -4,6 +4,7 @@
 generated ones. Every figure names the conventions it is computed under, for the paper states few of them.
 """
 
+import math
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -35,7 +36,14 @@ class PoseConventions:
     """Whether true points beyond the picture's edges, which MediaPipe guesses, are taken as not labelled."""
     averaged: Averaged = "people"
     penalty: float = PENALTY
+    """Of a missing joint, in widths and heights of the picture."""
     pck_reference: Reference = "points"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.truth_above < 1:
+            raise ValueError(f"truth_above is {self.truth_above}: give a confidence, from 0 to below 1")
+        if not 0 <= self.penalty < math.inf:
+            raise ValueError(f"penalty is {self.penalty}: give a distance of at least 0, {PENALTY} is a side")
 
 
 def pose_measures(truth: PoseSet, found: PoseSet, conventions: PoseConventions | None = None) -> Measures:

@@ -104,9 +104,9 @@ def warnings(results: Results) -> list[str]:
     """What a reader must know before any number."""
     count, said = int(results.picture_list["count"]), []
     if count < FEW_PICTURES:
-        said.append(
-            f"{count} pictures: too few for distances between sets, and intervals are wide; the paper has 12,000."
-        )
+        pictures = "1 picture" if count == 1 else f"{count} pictures"
+        said.append(f"{pictures}: too few for distances between sets, and intervals are wide; the paper has 12,000.")
+    said += [f"Left out: {name}: {why}." for name, why in results.unfinished.items()]
     said += [f"{what.capitalize()}: {why}." for what, why in results.missing.items()]
     for method in results.methods:
         if method.lost:

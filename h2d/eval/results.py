@@ -79,6 +79,8 @@ class Results:
     software: Mapping[str, str]
     looks: Mapping[str, str] = field(default_factory=dict)
     """The fingerprint of each look: what was seen in a folder's pictures lies in its `looks/<look>/<fingerprint>`."""
+    unfinished: Mapping[str, str] = field(default_factory=dict)
+    """Methods that the run holds but that are not measured, by name: which pictures lack, and what makes them."""
 
     def write(self, out: Path) -> Path:
         """Into a run's folder, atomically."""
@@ -101,16 +103,18 @@ def read_results(path: Path) -> Results:
         raise UserError(f"{file}: version {version} is newer than {VERSION}, which this h2d reads: upgrade h2d")
     try:
         return _results(plain)
-    except (KeyError, TypeError, AssertionError) as error:
+    except (KeyError, TypeError, AttributeError, AssertionError) as error:
         raise UserError(
             f"{file}: damaged ({type(error).__name__}: {error}): h2d evaluate report makes it again"
         ) from None
 
 
 def _results(plain: Mapping[str, Any]) -> Results:
+    facts = plain["picture_list"]
     return Results(
         **{
             **plain,
+            "picture_list": {"sha256": facts["sha256"], "count": facts["count"], **facts},
             "methods": tuple(_method(method) for method in plain["methods"]),
             "differences": tuple(
                 Difference(**{**one, "interval": _interval(one["interval"])}) for one in plain["differences"]

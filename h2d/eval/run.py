@@ -24,6 +24,7 @@ from h2d.eval.pictures import MADE_FILE, REAL, PictureFolder, copy_real
 from h2d.eval.placing import Watch
 from h2d.eval.report import write_reports
 from h2d.eval.results import Results
+from h2d.manifests.files import refuse_unwritable
 from h2d.manifests.io import Location
 
 LIST_FILE: Final = "list.jsonl"
@@ -102,11 +103,21 @@ def evaluate_folder(
 def measure_and_report(
     pictures: PictureList, out: Path, choices: MeasureConfig, watch: Watch, placing: Placing
 ) -> Results | None:
-    """Measure every method whose pictures are all there, and write the report; None when stopped."""
-    names = methods_of(out, pictures)
+    """Measure every method whose pictures are all there, and write the report; None when stopped.
+
+    Of the others the report says what they lack. Raises `UserError` where no method is whole, or a real picture lacks.
+    """
+    names, unfinished = methods_of(out, pictures), unfinished_of(out, pictures)
     if not names:
-        raise UserError(f"{out}: no method's pictures are all there: make some: h2d evaluate run")
-    results = measure_run(pictures, out, names, choices, watch, workers=placing.workers, address=placing.address)
+        lacking = next((f"{name}: {why}" for name, why in unfinished.items()), "make some: h2d evaluate run")
+        raise UserError(f"{out}: no method's pictures are all there: {lacking}")
+    real = PictureFolder(path=out / REAL)
+    if why := _lacks(real, pictures):
+        raise UserError(f"{real.path}: {why}")
+    results = measure_run(
+        pictures, out, names, choices, watch,
+        unfinished=unfinished, workers=placing.workers, address=placing.address,
+    )  # fmt: skip
     if results is not None:
         write_reports(results, pictures, out)
     return results
@@ -123,6 +134,21 @@ def methods_of(out: Path, pictures: PictureList) -> list[str]:
     return sorted(names, key=lambda name: (ours.get(name, -1), name))
 
 
+def unfinished_of(out: Path, pictures: PictureList) -> dict[str, str]:
+    """Methods that a run began and whose pictures are not all there: which lack, and what makes them."""
+    begun = {path.parent for part in (MADE_FILE, "pictures") for path in (out / "methods").glob(f"*/{part}")}
+    return {path.name: why for path in sorted(begun) if (why := _lacks(PictureFolder(path=path), pictures))}
+
+
+def _lacks(folder: PictureFolder, pictures: PictureList) -> str:
+    if not folder.is_claimed:
+        return f"no {MADE_FILE} says how its pictures were made: delete {folder.path}"
+    lacking = folder.lacking(pictures.entries)
+    if not lacking:
+        return ""
+    return f"{len(lacking)} of {len(pictures)} pictures are not there, first {lacking[0]:05d}: {folder.remedy}"
+
+
 def list_of(out: Path) -> PictureList:
     """The list of a run; raises `UserError` where the folder is none."""
     if not (out / LIST_FILE).is_file():
@@ -132,7 +158,7 @@ def list_of(out: Path) -> PictureList:
 
 def _open(pictures: PictureList, out: Path) -> None:
     """Keep the list with the run; raises `UserError` where the folder is another list's."""
-    if (out / LIST_FILE).exists():
+    if (out / LIST_FILE).is_file():
         there = list_of(out)
         if there.sha256 != pictures.sha256:
             raise UserError(
@@ -140,6 +166,7 @@ def _open(pictures: PictureList, out: Path) -> None:
                 " --out"
             )
         return
+    refuse_unwritable(out)
     pictures.write(out / LIST_FILE)
 
 

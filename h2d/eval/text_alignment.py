@@ -192,7 +192,9 @@ def _model(folder: Path, weights: Path) -> Any:
             weights_only=True,
             output_loading_info=True,
         )
-    except (SafetensorError, RuntimeError, UnpicklingError, OSError, EOFError, ValueError) as error:
+    except UnpicklingError:  # torch's own words advise to run what the file holds
+        raise UserError(f"{weights}: damaged, or holds more than tensors: h2d models fetch {MODELS[0]}") from None
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{weights}: cannot be read: {reason}: h2d models fetch {MODELS[0]}") from None
     if loaded["missing_keys"]:

@@ -131,6 +131,10 @@ def test_the_ablation_takes_the_options_of_a_run():
         (("run", "--list", "{list}", "--method", "mine"), "unknown method 'mine': choose one of"),
         (("run", "--list", "{list}", "--method", ","), "--method is empty"),
         (("run", "--list", "{list}", "--set", "look.wide=3"), "there is no such option"),
+        (("run", "--list", "{list}", "--resamples", 1), "resamples is 1: give at least 2"),
+        (("run", "--list", "{list}", "--set", "pose.penalty=nan"), "penalty is nan: give a distance of at least 0"),
+        (("run", "--list", "{list}", "--device", "foo"), "device 'foo': there is no such device here: give auto, cpu"),
+        (("annotators", "--resamples", 1), "resamples is 1: give at least 2"),
         (("run", "--list", "{list}", "--hand", "{place}/runs/hand"), "one stage alone was named"),
         (("run", "--list", "{list}", "--sample", "steps=3"), "there is no such option"),
         (("folder", "{place}/none", "--list", "{list}"), "no such folder: give the folder of the pictures"),
@@ -146,6 +150,48 @@ def test_a_mistake_is_one_line(place, list_file, tmp_path, arguments, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists(), "nothing is written before all is checked"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("protocol", "--manifest", "{place}/manifest", "-n", 3, "--size", 128),
+        (
+            "run",
+            "--list",
+            "{list}",
+            "--device",
+            "cpu",
+            "--hand",
+            "{place}/runs/hand",
+            "--outpaint",
+            "{place}/runs/outpaint",
+        ),
+        ("annotators", "-n", 1),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line_before_any_work(place, list_file, tmp_path, arguments):
+    given = [str(one).format(place=place, list=list_file) for one in arguments]
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    is_file = arguments[0] == "protocol"
+    for out, said in (
+        (tmp_path / "folder" if is_file else tmp_path / "file", "it is a folder" if is_file else "it is a file"),
+        (tmp_path / "file" / "below" / "it", "no folder that can be written into: Not a directory: give another"),
+    ):
+        with pytest.raises(UserError) as caught:
+            call("evaluate", *given, "--out", out)
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_sizes_beyond_reason_are_refused(place, tmp_path):
+    ended = call(
+        "evaluate", "protocol", "--manifest", place / "manifest", "--size", 1_000_000, "--out", tmp_path / "list.jsonl"
+    )
+    assert ended.exit_code == 2
+    assert "64<=x<=4096" in ended.output
 
 
 def test_a_report_is_compared_with_itself(place, run):

@@ -12,6 +12,7 @@ from h2d.eval.average_precision import AveragePrecision
 from h2d.eval.compare import compare
 from h2d.eval.evidence import evidence_of
 from h2d.eval.generate import method_folder
+from h2d.eval.measured import REPEATS
 from h2d.eval.methods import MethodOptions
 from h2d.eval.placing import Silent
 from h2d.eval.pose_accuracy import PoseConventions, matched
@@ -78,7 +79,7 @@ def test_distances_are_compared_and_kernel_distances_say_why_not(module_fakes, p
     assert (frechet.paired.difference, frechet.paired.interval.low, frechet.paired.interval.high) == (0, 0, 0)
     assert frechet.paired.interval.method == "centred"
     assert kernel.paired is None
-    assert "repeated pictures bias a kernel distance" in kernel.reason
+    assert kernel.reason == REPEATS
     apart = compared(tmp_path / "shifted", tmp_path / "far")["random_features_frechet_192"]
     assert apart.paired.difference == pytest.approx(apart.first.value - apart.second.value)
     assert apart.paired.interval.low < apart.paired.interval.high
@@ -143,3 +144,7 @@ def test_what_is_no_report_is_one_line(tmp_path, runs):
     (tmp_path / "results.json").write_text(whole.replace('"is_real"', '"is_fake"'))
     with pytest.raises(UserError, match=r"damaged \(TypeError"):
         compare(tmp_path, runs / "far")
+    for name in ("sha256", "count"):
+        (tmp_path / "results.json").write_text(whole.replace(f'"{name}":', '"lost":', 1))
+        with pytest.raises(UserError, match=rf"damaged \(KeyError: '{name}'\): h2d evaluate report makes it again"):
+            compare(tmp_path, runs / "far")

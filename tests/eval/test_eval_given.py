@@ -68,8 +68,36 @@ def test_bad_pictures_are_one_line(tmp_path):
     with pytest.raises(UserError, match="8 x 8 pixels show nothing"):
         read_picture(folder / "tiny.png", 96)
     (folder / "broken.png").write_bytes(b"not a picture at all")
-    with pytest.raises(UserError, match=r"broken.png: not a picture"):
+    with pytest.raises(UserError, match=r"broken.png: not a picture .*: make it again, then the same command$"):
         read_picture(folder / "broken.png", 96)
+
+
+def test_transparent_pictures_lie_on_white_and_say_so(tmp_path):
+    clear = np.zeros((64, 64, 4), np.uint8)
+    clear[..., 2] = 255
+    clear[:32, :, 3] = 255
+    cv2.imwrite(str(tmp_path / "half.png"), clear)
+    picture, notes = read_picture(tmp_path / "half.png", 96)
+    assert tuple(picture[0, 0]) == (255, 0, 0)
+    assert tuple(picture[-1, 0]) == (255, 255, 255), "the red beneath is not shown"
+    assert notes == ("transparent: laid on white",)
+    clear[..., 3] = 255
+    cv2.imwrite(str(tmp_path / "opaque.png"), clear)
+    picture, notes = read_picture(tmp_path / "opaque.png", 96)
+    assert (tuple(picture[-1, 0]), notes) == ((255, 0, 0), ())
+
+
+def test_a_damaged_picture_is_made_again_and_the_same_command_goes_on(fakes, picture_list, choices, tmp_path):
+    source = write(tmp_path / "theirs", [f"{entry.name}.png" for entry in picture_list.entries])
+    whole = (source / "00003.png").read_bytes()
+    (source / "00003.png").write_bytes(whole[:60])
+    out = tmp_path / "run"
+    with pytest.raises(UserError, match=r"00003.png: .*: make it again, then the same command$"):
+        evaluate_folder(source, picture_list, out, choices, Silent(), Placing())
+    assert not method_folder(out, "theirs").path.exists(), "nothing is taken over before all is read"
+    (source / "00003.png").write_bytes(whole)
+    results = evaluate_folder(source, picture_list, out, choices, Silent(), Placing())
+    assert [method.name for method in results.methods] == ["real", "theirs"]
 
 
 def test_a_folder_becomes_a_method_of_the_run(fakes, picture_list, choices, tmp_path):

@@ -1,12 +1,13 @@
 """The list on which methods are compared."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from h2d.errors import UserError
-from h2d.eval.picture_list import read_list
+from h2d.eval.picture_list import PictureList, read_list
 from h2d.eval.protocol import draw_list, quotas
 from h2d.images import decode_rgb
 from h2d.manifests.store import Manifest, points_of
@@ -59,6 +60,15 @@ def test_a_list_comes_back_from_its_file(picture_list, tmp_path):
     assert back.facts["gestures"] == picture_list.facts["gestures"]
     np.testing.assert_array_equal(back.entries[3].pose.people, picture_list.entries[3].pose.people)
     assert back.entries[3].prompt == "A person shows a hand."
+
+
+def test_line_breaks_of_other_alphabets_do_not_cut_a_list(picture_list, tmp_path):
+    """JSON leaves U+0085, U+2028 and U+2029 as they are, and Python's `splitlines` breaks at them."""
+    odd = replace(picture_list.entries[0], gesture="thumb\u2028up", id="drawn\u0085/0", subject="a\u2029b")
+    PictureList(entries=(odd, *picture_list.entries[1:]), facts=picture_list.facts).write(tmp_path / "list.jsonl")
+    back = read_list(tmp_path / "list.jsonl")
+    assert len(back) == len(picture_list)
+    assert (back.entries[0].gesture, back.entries[0].id, back.entries[0].subject) == (odd.gesture, odd.id, odd.subject)
 
 
 def test_too_few_pictures_is_one_line_with_counts(test_manifest):

@@ -12,6 +12,7 @@ from h2d.errors import UserError
 from h2d.eval.generate import method_folder
 from h2d.eval.methods import MethodOptions
 from h2d.eval.placing import Silent
+from h2d.eval.report import warnings
 from h2d.eval.results import read_results
 from h2d.eval.run import Placing, evaluate_methods, list_of, measure_and_report, methods_of
 from h2d.eval.summary import PER_PICTURE_FILE
@@ -205,6 +206,39 @@ def test_the_list_and_the_methods_stay_with_the_run(own_run, picture_list):
     assert set(methods_of(out, picture_list)) == {"shifted", "far", "nobody"}
     (out / "methods" / "far" / "pictures" / "00002.png").unlink()
     assert set(methods_of(out, picture_list)) == {"shifted", "nobody"}
+
+
+def test_a_method_that_lacks_pictures_is_named_with_what_makes_them(fakes, own_run, picture_list, choices):
+    damaged = method_folder(own_run, "far").picture("00002")
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"00002.png: .*: delete it, and make it again: h2d evaluate run --method far"):
+        measure_and_report(picture_list, own_run, choices, Silent(), Placing())
+    damaged.unlink()
+    results = measure_and_report(picture_list, own_run, choices, Silent(), Placing())
+    assert "far" not in by_name(results)
+    said = (
+        "Left out: far: 1 of 8 pictures are not there, first 00002: h2d evaluate run --method far, with the options it"
+        " was made with."
+    )
+    assert said in warnings(results)
+    assert said in (own_run / "report.md").read_text()
+    assert read_results(own_run).unfinished == results.unfinished
+    assert run(["nobody"], picture_list, own_run, choices).unfinished == results.unfinished
+    assert fakes.MADE == []
+    results = run(["far"], picture_list, own_run, choices)
+    assert (fakes.MADE, results.unfinished) == ([2], {})
+    assert "far" in by_name(results)
+
+
+def test_a_run_without_a_whole_method_or_real_picture_says_what_lacks(fakes, own_run, picture_list, choices):
+    (own_run / "real/pictures/00001.png").unlink()
+    with pytest.raises(UserError, match=r"run/real: 1 of 8 pictures are not there, first 00001: h2d evaluate run or"):
+        measure_and_report(picture_list, own_run, choices, Silent(), Placing())
+    shutil.rmtree(own_run / "methods/far")
+    shutil.rmtree(own_run / "methods/nobody")
+    method_folder(own_run, "shifted").picture("00000").unlink()
+    with pytest.raises(UserError, match=r"no method's pictures are all there: shifted: 1 of 8 .* --method shifted"):
+        measure_and_report(picture_list, own_run, choices, Silent(), Placing())
 
 
 def test_one_picture_only_gives_numbers_or_reasons(fakes, test_manifest, choices, tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from h2d.errors import UserError
-from h2d.eval.feature_distance import FrechetDistance
+from h2d.eval.feature_distance import FrechetDistance, KernelDistance
 from h2d.eval.intervals import bootstrap, paired_difference, with_interval
-from h2d.eval.measured import Measure, Ratio, Undefined, mean_of
+from h2d.eval.measured import REPEATS, Measure, Ratio, Undefined, mean_of
 
 
 def test_intervals_of_a_mean_hold_it_as_often_as_they_say():
@@ -147,3 +147,15 @@ def test_what_has_no_number_has_a_reason():
     )
     measured = with_interval(measure, rng=np.random.default_rng(0))
     assert (measured.value, measured.reason) == (None, "no hand")
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_a_kernel_distance_has_no_interval_and_says_why_however_few_pictures_there_are(count):
+    """Of three pictures some resamples are permutations, which have a number: they are no reason for another answer."""
+    rng = np.random.default_rng(0)
+    real, made = (rng.normal(size=(count, 4)).astype(np.float32) for _ in range(2))
+    distance = KernelDistance(real=real, made=made, subsets=2)
+    measure = Measure(name="KID", statistic=distance, higher_is_better=False, conventions={})
+    assert with_interval(measure, rng=rng, resamples=50).notes == (f"no interval: {REPEATS}",)
+    with pytest.raises(Undefined, match=r"^a resample repeats pictures"):
+        paired_difference(distance, distance, rng=rng, resamples=50)

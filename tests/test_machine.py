@@ -1,0 +1,23 @@
+"""The machine: devices that are not there are refused in one line, by what is."""
+
+import pytest
+import torch
+
+from h2d.errors import UserError
+from h2d.machine import device_named
+
+
+@pytest.mark.parametrize("name", ["foo", "cpu:x", "cpu:0", "", "cuda:x", "cuda:99", "CPU"])
+def test_devices_that_are_not_there_are_one_line(name):
+    with pytest.raises(UserError, match=r"^device '.*': there is no such device here: give auto, cpu"):
+        device_named(name)
+
+
+def test_auto_is_cuda_where_there_is_one(monkeypatch):
+    assert device_named("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device_named(name) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    with pytest.raises(UserError, match="give auto, cpu, cuda, cuda:0, cuda:1"):
+        device_named("cuda:2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert device_named("auto") == "cpu"
