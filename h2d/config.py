@@ -25,13 +25,21 @@ def config(cls: type[T]) -> type[T]:
 
 
 def load_config(
-    cls: type[T], flags: Mapping[str, Any], *, file: Path | None = None, overrides: Sequence[str] = ()
+    cls: type[T],
+    flags: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    over: T | None = None,
 ) -> T:
     """Build `cls` from a YAML file, then `section.key=value` overrides, then flags by dotted path that are not None.
 
-    Raises `UserError` naming the field, its value and the file.
+    What none of them names is as `over` has it, or the default. Raises `UserError` naming the field, its value and the
+    file.
     """
-    values = read_yaml(file) if file else {}
+    values = as_plain(over) if over is not None else {}
+    if file:
+        _merge(values, read_yaml(file))
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals:
@@ -94,6 +102,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict | None):
         raise UserError(f"{file}: expected a mapping of options, found {type(values).__name__}")
     return values or {}
+
+
+def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> None:
+    for name, value in others.items():
+        if isinstance(value, Mapping) and isinstance(values.get(name), dict):
+            _merge(values[name], value)
+        else:
+            values[name] = value
 
 
 def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:

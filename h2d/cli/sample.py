@@ -1,5 +1,6 @@
 """`h2d sample`: a pose and a prompt to pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,12 +8,13 @@ import typer
 
 from h2d.cli.console import errors
 from h2d.cli.output import print_json, say
-from h2d.cli.sample_choices import read_models, read_options, read_precision, read_request, read_size
+from h2d.cli.sample_choices import read_models, read_options, read_precision, read_request, read_size, refuse
+from h2d.cli.sample_files import PictureFiles, check_out
 from h2d.cli.start import one_thread_if_small, uncollected
 
 if TYPE_CHECKING:
-    from h2d.infer.session import Made, MethodSession
-
+    from h2d.infer.requests import Request
+    from h2d.infer.session import MethodSession
 
 _OUT = Path("samples")
 
@@ -98,6 +100,7 @@ def sample(
     """Make pictures of a pose and a prompt: first the hands, then the body around them."""
     from h2d.cli.sample_method import open_method, own_overrides, read_method
     from h2d.infer.baselines import OURS
+    from h2d.infer.provenance import read_record
 
     flags = {
         "num_inference_steps": steps,
@@ -116,43 +119,42 @@ def sample(
         "base": base,
         "hand_base": hand_base,
         "pipeline": pipeline,
+        "loras": tuple(lora) if lora else None,
     }
-    ours_alone = {**named, "lora": lora or None, "offload": offload or None, "compile": compiled or None}
-    chosen = read_method(method, like, ours_alone, intermediates=save_intermediates)
-    named["loras"] = tuple(lora) if lora else None
-    own = own_overrides(chosen, overrides or [], config)
+    if batch is None:
+        check_out(out)
+    else:
+        of_one = {"pose": pose, "prompt": prompt, "like": like, "n": n if n > 1 else None}
+        refuse({**of_one, "save-intermediates": save_intermediates or None}, "with --batch the file says what is made")
+    record = read_record(like) if like else None
+    ours_alone = {**named, "offload": offload or None, "compile": compiled or None, **flags}
+    chosen = read_method(method, record, ours_alone, intermediates=save_intermediates)
+    own = own_overrides(chosen, overrides or [], config, record)
     with uncollected():
         import h2d.infer.session  # noqa: F401  # torch, diffusers and transformers, which all that follows needs
-    request = None if batch else read_request(pose, prompt, n, seed, like, flags, config, own)
-    models = read_models(named, like) if chosen == OURS else None
+    request = None if batch else read_request(pose, prompt, n, seed, record, str(like), flags, config, own)
+    models = read_models(named, record) if chosen == OURS else None
     if models is not None and models.about and not as_json:
         say(models.about)
 
-    from h2d.cli.sample_batch import sample_batch
-    from h2d.cli.sample_progress import SampleProgress
     from h2d.infer.session import Session, device_of
 
-    place, exactness = device_of(device), read_precision(precision)
+    place, exactness = device_of(device), read_precision(precision, record)
     at_once = batch_size or (4 if place.type == "cuda" else 1)
 
     def open_session() -> "MethodSession":
         if models is None:
-            return open_method(chosen, overrides or [], like, base, device=device, precision=exactness)
-        size = min(at_once, n) if request else at_once
-        return one_thread_if_small(
-            Session(
-                models,
-                device=device,
-                precision=exactness,
-                offload=offload,
-                compiled=compiled,
-                batch_size=size,
-                asked=request,
-            )
-        )
+            return open_method(chosen, overrides or [], record, base, device=device, precision=exactness)
+        loaded = Session(
+            models, device=device, precision=exactness, offload=offload, compiled=compiled,
+            batch_size=min(at_once, n) if request else at_once, asked=request,
+        )  # fmt: skip
+        return one_thread_if_small(loaded)
 
     if request is None:
         assert batch is not None
+        from h2d.cli.sample_batch import sample_batch
+
         sample_batch(
             open_session,
             batch,
@@ -167,72 +169,62 @@ def sample(
             as_json=as_json,
         )
         return
-    session = open_session()
-    remarks: list[str] = []
-    if like is not None and request.only is not None:
-        remarks = _compared(session, like, named=any(value is not None for value in named.values()))
-    items = request.items()
-    at_once = len(items) if request.only is not None else at_once  # what is made again is made as it was
-    with SampleProgress(quiet=as_json) as progress:
-        made = [
-            one
-            for start in range(0, len(items), at_once)
-            for one in session.sample(items[start : start + at_once], request.options, on_step=progress.step)
-            if request.only in (None, one.record["seed"])
-        ]
-    paths = _write(made, out, grid=grid, intermediates=save_intermediates)
+    session, remarks = open_session(), []
+    if record is not None and request.only is not None:
+        if all(value is None for value in named.values()):
+            session.check_weights(record, str(like))
+        remarks = session.remarks(record)
+    files = PictureFiles(out, count=request.count, intermediates=save_intermediates, grid=grid)
+    notes = _make(session, request, files, at_once, quiet=as_json)
+    _tell(files, files.finish(), notes, remarks, request, as_json=as_json)
+
+
+def _make(
+    session: "MethodSession", request: "Request", files: PictureFiles, at_once: int, *, quiet: bool
+) -> list[tuple[str, ...]]:
+    """Make and write the pictures; the notes on each. What is written stays when the rest is interrupted."""
+    from h2d.cli.sample_progress import SampleProgress
+
+    items, notes = request.items(), []
+    if request.only is not None:
+        at_once = len(items)  # what is made again is made as it was
+    try:
+        with SampleProgress(quiet=quiet) as progress:
+            for start in range(0, len(items), at_once):
+                for made in session.sample(items[start : start + at_once], request.options, on_step=progress.step):
+                    if request.only in (None, made.record["seed"]):
+                        files.write(made)
+                        notes.append(made.notes)
+    except KeyboardInterrupt:
+        told = f"{len(files.pictures)} of {request.count} pictures are in {files.folder}"
+        errors.print(f"Stopped: {told}.", soft_wrap=True, highlight=False, markup=False)
+        raise
+    return notes
+
+
+def _tell(
+    files: PictureFiles,
+    others: Sequence[Path],
+    notes: Sequence[tuple[str, ...]],
+    remarks: Sequence[str],
+    request: "Request",
+    *,
+    as_json: bool,
+) -> None:
+    rows = list(zip(files.pictures, request.wanted_seeds, notes, strict=True))
     if as_json:
-        print_json({"pictures": [{"path": path, "seed": one.record["seed"], "notes": list(one.notes)}
-                                 for path, one in zip(paths, made, strict=False)], "files": paths})  # fmt: skip
+        pictures = [{"path": path, "seed": seed, "notes": list(some)} for path, seed, some in rows]
+        print_json({"pictures": pictures, "files": [*files.pictures, *others]})
         return
-    _tell(made, paths, remarks)
-
-
-def _compared(session: "MethodSession", like: Path, *, named: bool) -> list[str]:
-    """What is not as it was then; other weights are a mistake, unless they were named."""
-    from h2d.infer.provenance import read_record
-
-    record = read_record(like)
-    if not named:
-        session.check_weights(record, str(like))
-    return session.remarks(record)
-
-
-def _write(made: "list[Made]", out: Path, *, grid: bool, intermediates: bool) -> list[Path]:
-    from h2d.infer.intermediates import save_intermediates
-    from h2d.infer.picture_files import file_stem, unused
-    from h2d.infer.picture_files import grid as joined
-    from h2d.infer.provenance import write_png
-
-    named = out.suffix.lower() == ".png"
-    folder = out.parent if named else out
-    paths: list[Path] = []
-    for one in made:
-        seed, prompt = one.record["seed"], one.record["prompt"]
-        stem = (out.stem if len(made) == 1 else f"{out.stem}-{seed}") if named else file_stem(prompt, seed)
-        path = folder / f"{stem}.png" if named else unused(folder / f"{stem}.png")
-        write_png(path, one.image, one.record)
-        paths.append(path)
-        if intermediates:
-            assert one.output is not None
-            save_intermediates(path.with_suffix(""), one.output, one.index, prompt)
-    if grid:
-        path = paths[0].with_name(f"{paths[0].stem}-grid.png")
-        joined([one.image for one in made]).save(path)
-        paths.append(path)
-    return paths
-
-
-def _tell(made: "list[Made]", paths: list[Path], remarks: list[str]) -> None:
-    for path, one in zip(paths, made, strict=False):
-        say(f"{path}  seed {one.record['seed']}")
-        for note in dict.fromkeys(one.notes):
+    for path, seed, some in rows:
+        say(f"{path}  seed {seed}")
+        for note in dict.fromkeys(some):
             say(f"  {note}")
         steps = path.with_suffix("") / "sheet.png"
         if steps.is_file():
             say(f"  step by step: {steps}")
-    for path in paths[len(made) :]:
+    for path in others:
         say(f"{path}")
     for remark in remarks:
         errors.print(remark, soft_wrap=True, highlight=False, markup=False)
-    say(f"Again: h2d sample --like {paths[0]}")
+    say(f"Again: h2d sample --like {files.pictures[0]}")

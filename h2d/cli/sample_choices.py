@@ -1,5 +1,6 @@
 """What `h2d sample` is told, read and checked before anything heavy is loaded."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,24 +18,24 @@ def read_request(
     prompt: str | None,
     num: int,
     seed: int | None,
-    like: Path | None,
+    record: Mapping[str, Any] | None,
+    like: str,
     flags: dict[str, Any],
     config: Path | None,
     overrides: list[str],
 ) -> "Request":
-    """What is to be made: anew, or after a picture that is there."""
-    from h2d.infer.provenance import read_record
+    """What is to be made: anew, or after the picture `like`, whose record that is."""
     from h2d.infer.requests import Request, request_of, varied
     from h2d.pose.examples import find_pose
 
     if prompt is not None and not prompt.strip():
         raise UserError("--prompt is empty: say what the picture shows")
     given = find_pose(pose) if pose else None
-    if like is not None:
-        request = request_of(read_record(like), str(like))
-        given_flags = {name: value for name, value in flags.items() if value is not None}
+    if record is not None:
+        request = request_of(record, like)
         seeds = None if seed is None and num == 1 else _seeds(request.only if seed is None else seed, num)
-        return varied(request, prompt=prompt, pose=given, seeds=seeds, options=given_flags)
+        options = read_options(flags, config, overrides, over=request.options)
+        return varied(request, prompt=prompt, pose=given, seeds=seeds, options=options)
     if given is None or prompt is None:
         missing = "--pose" if given is None else "--prompt"
         raise UserError(f'{missing} is missing: h2d sample --pose pose.json --prompt "a person waves"')
@@ -42,12 +43,14 @@ def read_request(
     return Request(prompt=prompt, pose=given, seeds=_seeds(seed, num), options=options)
 
 
-def read_options(flags: dict[str, Any], config: Path | None, overrides: list[str]) -> "SampleOptions":
-    """Of a file, of `--set` and of flags, the last before the first."""
+def read_options(
+    flags: dict[str, Any], config: Path | None, overrides: list[str], *, over: "SampleOptions | None" = None
+) -> "SampleOptions":
+    """Of a file, of `--set` and of flags, the last before the first; what they leave out is as `over` has it."""
     from h2d.config import load_config
     from h2d.infer.options import SampleOptions
 
-    chosen: SampleOptions = load_config(SampleOptions, flags, file=config, overrides=overrides)
+    chosen: SampleOptions = load_config(SampleOptions, flags, file=config, overrides=overrides, over=over)
     return chosen
 
 
@@ -58,21 +61,23 @@ def _seeds(seed: int | None, num: int) -> tuple[int, ...]:
     return tuple(range(first, first + num))
 
 
-def read_models(named: dict[str, Any], like: Path | None) -> "Models":
+def read_models(named: dict[str, Any], record: Mapping[str, Any] | None) -> "Models":
     """What was named, else what made the picture to be repeated, else what training left."""
     from h2d.infer.choosing import default_models, models_of, recorded_models
-    from h2d.infer.provenance import read_record
 
     given = {name: value for name, value in named.items() if value is not None}
     if not given.keys() - {"base", "hand_base", "loras"}:
-        then = recorded_models(read_record(like)["models"]) if like is not None else None
+        then = recorded_models(record["models"]) if record is not None else None
         found = then if then is not None and then.exist() else default_models()
         for name in ("base", "hand_base"):
             if name in given and found.pipeline is not None:
                 flag = "--" + name.replace("_", "-")
                 raise UserError(f"{flag} {given[name]}: {found.pipeline} is a whole: name --outpaint as well")
         return replace(found, **given)
-    if "pipeline" not in given and "outpaint" not in given:
+    if "pipeline" in given:
+        others = {name: value for name, value in given.items() if name not in ("pipeline", "loras")}
+        refuse(others, f"--pipeline {given['pipeline']} is a whole")
+    elif "outpaint" not in given:
         raise UserError("--outpaint is missing: name a checkpoint of h2d train outpaint, or control-openpose-1.1")
     return models_of(given)
 
@@ -87,9 +92,18 @@ def read_size(text: str | None) -> dict[str, int | None]:
     return {"width": int(width), "height": int(height)}
 
 
-def read_precision(name: str) -> Any:
-    """The name, if it is one."""
+def refuse(given: Mapping[str, Any], why: str) -> None:
+    """Raise `UserError` on the first flag that was given a value."""
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(f"--{name.replace('_', '-')}: {why}: leave it out")
+
+
+def read_precision(name: str, record: Mapping[str, Any] | None = None) -> Any:
+    """The name, if it is one; for `auto` that of the picture which is made again."""
     choices = ("auto", "fp32", "fp16", "bf16")
     if name not in choices:
         raise UserError(f"--precision {name}: choose one of {', '.join(choices)}")
+    if name == "auto" and record is not None:
+        return record["machine"]["precision"]
     return name

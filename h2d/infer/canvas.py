@@ -17,7 +17,7 @@ from h2d.images import resize
 from h2d.infer.blending.base import Box
 from h2d.models.outpainter import Fill
 
-Paste: TypeAlias = Literal["hard", "feather", "poisson", "off"]
+Paste: TypeAlias = Literal["hard", "feather", "poisson", "none"]
 """How the hand's pixels get back into the decoded picture. `hard` is the paper's; `off` leaves the decoder's."""
 
 FILL_LEVELS: Final[dict[Fill, int]] = {"grey": 128, "black": 0, "white": 255}
@@ -69,7 +69,7 @@ def paste(
     decoded: UInt8[np.ndarray, "h w 3"], canvas: Canvas, *, how: Paste = "hard", feather_px: float = 3.0
 ) -> UInt8[np.ndarray, "h w 3"]:
     """I = m_c I_c + (1 - m_c) D(x_0); `feather` mixes over the hand's rim. Outside every pixel stays the decoder's."""
-    if how == "off" or not canvas.mask.any():
+    if how == "none" or not canvas.mask.any():
         return decoded
     if how == "poisson":
         return _cloned(decoded, canvas)

@@ -48,7 +48,7 @@ class SampleOptions:
     blend_options: dict[str, Any] = field(default_factory=dict)
     canvas_noise: Literal["matched", "clean"] = "matched"
     """Whether the canvas is put back at the noise level of the state, or clean, as equation (11) could be read."""
-    paste: Literal["hard", "feather", "poisson", "off"] = "hard"
+    paste: Literal["hard", "feather", "poisson", "none"] = "hard"
     feather_px: float = 3.0
     controlnet_conditioning_scale: float | None = None
     """How strongly the skeleton steers. None: that of the pipeline, 1 unless it was saved with another."""

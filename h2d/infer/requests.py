@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from h2d.config import as_plain, validate_config
+from h2d.config import validate_config
 from h2d.errors import UserError
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import pose_of
@@ -30,6 +30,16 @@ class Request:
     options: SampleOptions
     only: int | None = None
     """The one seed whose picture is wanted of a batch that is made again as a whole, for its bits."""
+
+    @property
+    def wanted_seeds(self) -> tuple[int, ...]:
+        """Those whose pictures are wanted."""
+        return self.seeds if self.only is None else (self.only,)
+
+    @property
+    def count(self) -> int:
+        """How many pictures are wanted."""
+        return len(self.wanted_seeds)
 
     def items(self) -> list[Item]:
         """One a seed."""
@@ -58,15 +68,15 @@ def varied(
     prompt: str | None = None,
     pose: Pose | None = None,
     seeds: tuple[int, ...] | None = None,
-    options: Mapping[str, Any],
+    options: SampleOptions,
 ) -> Request:
     """The request with some of it changed; without new seeds, of its own picture alone."""
-    if prompt is None and pose is None and seeds is None and not options:
+    if prompt is None and pose is None and seeds is None and options == request.options:
         return request
     assert request.only is not None
     return Request(
         prompt=request.prompt if prompt is None else prompt,
         pose=pose or request.pose,
         seeds=seeds or (request.only,),
-        options=validate_config(SampleOptions, {**as_plain(request.options), **options}, where="options"),
+        options=options,
     )

@@ -93,12 +93,13 @@ class Session:
         self._budget = Budget(folders=folders, precision=self.precision, device=self.device, offload=offload)
         self._budget.check(_first_size(native_px(models), asked), batch_size, loaded=False)
         self.pipe: TwoStagePipeline = load_models(models)
-        if self.precision != "fp32":
-            cast(self.pipe, TYPES[self.precision])
         for lora in models.loras:
             file, strength = parse_lora(lora)
             fuse_lora(self.pipe, file, scale=strength)
-        self._fingerprints = fingerprints(self.pipe)
+        self._fingerprints = fingerprints(self.pipe)  # before the cast: the same weights in any precision
+        self._compiled = compiled
+        if self.precision != "fp32":
+            cast(self.pipe, TYPES[self.precision])
         self.pipe.set_progress_bar_config(disable=True)
         if offload:
             self.pipe.enable_model_cpu_offload(device=self.device)
@@ -155,7 +156,7 @@ class Session:
             "models": self._models.as_record(),
             "hand_photo_sha256": sha256_of(options.hand_photo) if options.hand_photo else None,
             "weights": self._fingerprints,
-            **surroundings(self.device, self.precision),
+            **surroundings(self.device, self.precision, compiled=self._compiled),
         }
 
     def has_weights_of(self, record: Mapping[str, Any]) -> bool:
@@ -196,10 +197,15 @@ def batch_record(item: Item, items: Sequence[Item]) -> dict[str, Any]:
     return {"batch_seeds": [each.seed for each in items] if alike else [item.seed], "batch_size": len(items)}
 
 
-def surroundings(device: torch.device, precision: str) -> dict[str, dict[str, Any]]:
+def surroundings(device: torch.device, precision: str, *, compiled: bool = False) -> dict[str, dict[str, Any]]:
     """What a picture's record says of the machine and of versions: other ones may give other bits."""
     return {
-        "machine": {"device": device.type, "precision": precision, "threads": torch.get_num_threads()},
+        "machine": {
+            "device": device.type,
+            "precision": precision,
+            "threads": torch.get_num_threads(),
+            "compiled": compiled,
+        },
         "versions": {name: version(name) for name in _PACKAGES},
     }
 

@@ -82,7 +82,7 @@ def test_pastes():
     assert (soft[~mask] == 100).all()
     assert np.array_equal(soft[25:35, 25:35], picture[25:35, 25:35])
     assert not np.array_equal(soft[20:22, 20:40], picture[20:22, 20:40])
-    assert paste(decoded, canvas, how="off") is decoded
+    assert paste(decoded, canvas, how="none") is decoded
     cloned = paste(decoded, canvas, how="poisson")
     assert (cloned[~mask] == 100).all()
     assert not np.array_equal(cloned[mask], hard[mask])

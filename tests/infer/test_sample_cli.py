@@ -2,6 +2,10 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +17,10 @@ from h2d.cli import app
 from h2d.errors import UserError
 from h2d.infer.picture_files import file_stem, grid, unused
 from h2d.infer.provenance import read_record, write_png
+from h2d.infer.session import Session
 from h2d.pose.openpose_json import write_pose
 
+ASK = ("--pose", "pose.json", "--prompt", "x")
 FEW = ("--steps", "2", "--set", "hand_attempts=1")
 
 
@@ -78,6 +84,60 @@ def test_like_with_other_options_varies_the_picture(here):
     assert not np.array_equal(pixels("three.png"), pixels("one.png"))
 
 
+def test_like_with_options_by_name_or_file_varies_the_picture_too(here):
+    run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--out", "one.png", *FEW)
+    (here / "options.yaml").write_text("paste: none\nblend_options: {unmasked_steps: 1}\n")
+    done = run("--like", "one.png", "--set", "eta=0.5", "--config", "options.yaml", "--out", "two.png")
+    assert done.exit_code == 0, done.output
+    before, after = (read_record(here / name)["options"] for name in ("one.png", "two.png"))
+    assert after == {**before, "eta": 0.5, "paste": "none", "blend_options": {"unmasked_steps": 1}}
+    assert "nonsense = 3: there is no such option" in str(run("--like", "one.png", "--set", "nonsense=3").exception)
+    assert "missing.yaml: cannot read" in str(run("--like", "one.png", "--config", "missing.yaml").exception)
+
+
+def test_a_picture_in_another_precision_repeats_in_it(here):
+    run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--precision", "bf16", "--out", "one.png", *FEW)
+    again = run("--like", "one.png", "--out", "again.png")
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(pixels("again.png"), pixels("one.png"))
+    assert read_record(here / "again.png")["machine"]["precision"] == "bf16"
+    other = run("--like", "one.png", "--precision", "fp32", "--out", "other.png")
+    assert other.exit_code == 0, other.output
+    assert "precision was bf16 then and is fp32 now: bits may differ" in other.output
+    assert not np.array_equal(pixels("other.png"), pixels("one.png"))
+
+
+def test_pictures_that_were_made_stay_when_the_rest_is_interrupted(here, monkeypatch):
+    sample, calls = Session.sample, []
+
+    def sample_twice(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return sample(*arguments, **options)
+
+    monkeypatch.setattr(Session, "sample", sample_twice)
+    done = run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--n", "60", *FEW)
+    assert done.exit_code == 130
+    assert "Stopped: 2 of 60 pictures are in samples." in done.output
+    assert sorted(path.name for path in (here / "samples").iterdir()) == ["x-4.png", "x-5.png"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_pictures_that_were_made(here):
+    command = [sys.executable, "-m", "h2d", "sample", "--pose", "pose.json", "--prompt", "x", "--n", "500", *FEW]
+    process = subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not list(here.glob("samples/x-*.png")) and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    count = len(list(here.glob("samples/x-*.png")))
+    assert process.returncode == 130
+    assert f"Stopped: {count} of 500 pictures are in samples." in told
+    assert "Traceback" not in told
+
+
 def test_every_step_is_saved_with_one_sheet(here):
     done = run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--out", "one.png", "--save-intermediates", *FEW)
     assert "step by step: one/sheet.png" in done.stdout
@@ -132,6 +192,17 @@ def test_a_saved_pipeline_serves_too(here, pipe):
         (["--pose", "pose.json", "--prompt", "x", "--device", "tpu"], "--device tpu: choose one of auto, cpu"),
         (["--pose", "pose.json", "--prompt", "x", "--precision", "int8"], "--precision int8: choose one of"),
         (["--like", "pose.json"], "pose.json: not a picture"),
+        ([*ASK, "--out", "pose.json"], "pose.json: no folder that can be written into: it is a file"),
+        ([*ASK, "--out", "pose.json/x.png"], "pose.json: no folder that can be written into"),
+        ([*ASK, "--out", "/proc/x/a.png"], "/proc/x: no folder that can be written into"),
+        ([*ASK, "--out", "a.jpg"], "--out a.jpg: pictures are PNG, which hold how they were made: give a.png"),
+        (
+            [*ASK, "--pipeline", "miniature", "--outpaint", "runs/outpaint"],
+            "--outpaint: --pipeline miniature is",
+        ),
+        (["--batch", "lines.jsonl", "-n", "5"], "--n: with --batch the file says what is made: leave it out"),
+        (["--batch", "lines.jsonl", "--prompt", "x"], "--prompt: with --batch the file says what is made"),
+        (["--batch", "lines.jsonl", "--save-intermediates"], "--save-intermediates: with --batch"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message):

@@ -95,7 +95,15 @@ def test_a_batch_is_not_made_twice(here):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "controlnet", *ASK, "--hand-base", "x"], "--hand-base is of our own method, not of controlnet"),
+        (
+            ["--method", "controlnet", *ASK, "--hand-base", "x"],
+            "--hand-base: it is of our own method, not of",
+        ),
+        (["--method", "controlnet", *ASK, "--zoom-hands"], "--zoom-hands: it is of our own method"),
+        (["--method", "controlnet", *ASK, "--hand-photo", "no.jpg"], "--hand-photo: it is of our own method"),
+        (["--method", "controlnet", *ASK, "--lora", "no.safetensors"], "--lora: it is of our own method"),
+        (["--method", "controlnet", *ASK, "--set", "eta=1.0"], "--set eta: it is of our own method"),
+        (["--method", "controlnet", *ASK, "--set", "blend_options.max_px=4"], "--set blend_options.max_px: it is of"),
         (["--method", "midjourney", *ASK], "unknown method 'midjourney': choose one of controlnet, handrefiner"),
         (["--method", "controlnet", *ASK, "--save-intermediates"], "controlnet has no stages to show"),
         (["--method", "controlnet", *ASK, "--set", "baseline.contrl=1"], "contrl = 1: there is no such option"),

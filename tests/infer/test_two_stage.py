@@ -67,7 +67,7 @@ def test_equals_diffusers_inpainting_when_the_mask_is_constant(
         blend="naive",
         blend_options={"unmasked_steps": 0 if blended else 5},
         negative_prompt="blurred",
-        paste="off",
+        paste="none",
     )
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(4))
     output = ours("a person", pose, seed=1, latents=noise, options=options)

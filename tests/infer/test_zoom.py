@@ -9,7 +9,7 @@ from poses import pose_of
 from h2d.infer.options import SampleOptions
 from h2d.infer.zoom import fade, rim, small_windows
 
-OPTIONS = SampleOptions(num_inference_steps=3, hand_attempts=1, paste="off")
+OPTIONS = SampleOptions(num_inference_steps=3, hand_attempts=1, paste="none")
 
 
 def picture_of(output) -> np.ndarray:
