@@ -53,7 +53,8 @@ def train(
 ) -> None:
     """Train the hand generator or the body outpainter.
 
-    Goes on from the last checkpoint in --out. Several processes: accelerate launch -m h2d train STAGE ...
+    Goes on from the last checkpoint in --out. Several processes: accelerate launch --multi_gpu --num_processes N -m h2d
+    train STAGE ..., without a GPU too (--device cpu).
     """
     with uncollected():
         from h2d.train.loop import train as run

@@ -5,6 +5,7 @@ Axis legend: b batch, c channels, l k latent size, h w picture size, t text toke
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -128,7 +129,12 @@ def _tiny_folder(in_channels: int) -> Path:
     if not folder.is_dir():
         partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
         write_tiny(partial, in_channels=in_channels)
-        partial.replace(folder)
+        try:
+            partial.replace(folder)
+        except OSError:  # another process of the run was faster, with the same weights
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(partial)
     return folder
 
 
