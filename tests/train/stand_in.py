@@ -112,6 +112,12 @@ def stand_in_config(manifest: Path, out: Path, **changes: Any) -> TrainConfig:
     return validate_config(TrainConfig, {**values, **changes}, where="test")
 
 
+def losses(out: Path) -> dict[int, float]:
+    """The loss by step that a run has logged."""
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return {record["step"]: record["loss"] for record in records}
+
+
 if __name__ == "__main__":
     from h2d.train.loop import train
 
