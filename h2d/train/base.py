@@ -161,6 +161,11 @@ class BaseStage:
             timesteps=batch["timesteps"],
         )
 
+    def other_cases(self, batch: Batch) -> dict[str, Batch]:
+        """An inpainting U-Net shown the hands, as the outpainter's base is."""
+        shown = batch.changed(mask_shown=torch.ones_like(batch["mask_shown"]))
+        return {"hands_shown": shown} if self._options.in_channels == 9 else {}
+
     def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """What is generated from the words, beside the picture that they are of."""
         known = self._latents(networks, batch)

@@ -94,14 +94,17 @@ class HandExamples:
         }
 
     def varied(self, example: Example, random: np.random.Generator, *, training: bool) -> Example:
-        """Noise, and the mask and the caption dropped, or the crop mirrored."""
+        """Noise, and the mask and the caption dropped, or the crop mirrored.
+
+        Without `training` no mask is shown: sampling has none.
+        """
         noise = draw_noise(random, latent_size=self.latent_size)
         mask_dropped, caption_dropped, flipped = random.uniform(size=3) < (
             self.options.mask_drop,
             self.options.caption_dropout,
             self.options.flip,
         )
-        example = {**example, "mask_shown": torch.tensor(0.0 if training and mask_dropped else 1.0)}
+        example = {**example, "mask_shown": torch.tensor(float(training and not mask_dropped))}
         if training and caption_dropped:
             example["tokens"] = caption_tokens(self.tokenizer, None)
         if training and flipped:
@@ -189,6 +192,10 @@ class HandStage:
             per_sample=noise.detach(),
             timesteps=batch["timesteps"],
         )
+
+    def other_cases(self, batch: Batch) -> dict[str, Batch]:
+        """Shown the true mask, as some samples are in training."""
+        return {"mask_shown": batch.changed(mask_shown=torch.ones_like(batch["mask_shown"]))}
 
     def condition(self, batch: Batch) -> Float[Tensor, "b 11 l k"]:
         """The pose, and the mask of the samples that are shown it."""
