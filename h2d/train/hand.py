@@ -25,19 +25,12 @@ from h2d.models.conditioning import SIGMA_PX, WristRule, flip_hands, hand_condit
 from h2d.models.diffusion import add_noise, mask_loss, noise_loss, target
 from h2d.models.hand_generator import HandGenerator, build_hand_generator
 from h2d.models.mask_head import Reading
-from h2d.train.batches import decode_square, draw_noise, mask_plane, planes, shift_colours, to_picture
-from h2d.train.parts import (
-    base_folder,
-    caption_tokens,
-    decode_latents,
-    drawn_latents,
-    encode_text,
-    grey_picture,
-    posterior_of,
-    sample_ddim,
-    shrink_mask,
-)
+from h2d.train.base_folder import base_folder
+from h2d.train.batches import decode_square, draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_picture
+from h2d.train.latents import drawn_latents, posterior_of
+from h2d.train.previewing import decode_latents, grey_picture, sample_ddim
 from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.text import caption_tokens, encode_text
 
 CROP_PX: Final = 512
 """The size of the stored crops, in whose pixels their points are."""
@@ -230,7 +223,7 @@ class HandStage:
             size = generated.shape[1], generated.shape[0]
             pose = cv2.resize(grey_picture(heat[number]), size, interpolation=cv2.INTER_NEAREST)
             panels = [np.asarray(pose, np.uint8), generated, grey_picture(masks[number, 0])]
-            rows.append(np.concatenate([*panels, to_picture(batch["image"][number].float().cpu())], axis=1))
+            rows.append(np.concatenate([*panels, to_picture(batch["image"][number])], axis=1))
         return np.concatenate(rows)
 
     def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:

@@ -25,8 +25,8 @@ from h2d.pose.draw import draw_pose
 from h2d.pose.layouts import FACE, FLIP, NUM_POINTS
 from h2d.pose.points import moved
 from h2d.pose.pose import Pose
+from h2d.train.base_folder import base_folder
 from h2d.train.batches import planes, shift_colours, to_picture
-from h2d.train.parts import base_folder
 from h2d.train.stage import Batch, Example, Losses, Networks, Row
 
 SHOWN: Final = 0.5
@@ -159,7 +159,7 @@ class KeypointsStage:
         found = points_of(logits_of(networks.trained["network"], image)).float().cpu().numpy()
         rows = []
         for number, points in enumerate(found):
-            picture = to_picture(image[number].float().cpu())
+            picture = to_picture(image[number])
             points[points[:, 2] < SHOWN] = (np.nan, np.nan, 0)
             truth = batch["points"][number].cpu().numpy().copy()
             truth[truth[:, 2] == 0] = (np.nan, np.nan, 0)

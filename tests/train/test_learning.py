@@ -20,10 +20,10 @@ from h2d.models.outpainter import canvas_of
 from h2d.train.batches import draw_noise
 from h2d.train.config import TrainConfig
 from h2d.train.hand import HandOptions, HandStage
+from h2d.train.latents import drawn_latents, posterior_of
 from h2d.train.loading import fixed_batch, on_device
 from h2d.train.loop import train
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
-from h2d.train.parts import drawn_latents, posterior_of
 from h2d.train.plan import plan
 from h2d.train.rows import divide
 from h2d.train.stage import Batch, Networks, TrainingStage
