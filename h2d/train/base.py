@@ -35,7 +35,7 @@ from h2d.train.batches import to_picture
 from h2d.train.latents import drawn_latents, posterior_of
 from h2d.train.outpaint import OutpaintExamples, OutpaintOptions, num_hand_px
 from h2d.train.previewing import decode_latents, sample_ddim
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 
 
 @config
@@ -82,6 +82,9 @@ class BaseStage:
     """Trains the U-Net, and the text encoder with it."""
 
     Options: ClassVar[type] = BaseOptions
+    preset: ClassVar[Preset] = Preset(
+        manifest="manifests/miniature", made_by="h2d synth manifest --out manifests/miniature", steps=10_000
+    )
     table: ClassVar[str] = "images"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body", "mask_left", "mask_right", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "persons", "mask_left_px", "mask_right_px")

@@ -29,7 +29,7 @@ from h2d.train.base_folder import base_folder
 from h2d.train.batches import decode_square, draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_picture
 from h2d.train.latents import drawn_latents, posterior_of
 from h2d.train.previewing import decode_latents, grey_picture, sample_ddim
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 from h2d.train.text import caption_tokens, encode_text
 
 CROP_PX: Final = 512
@@ -110,6 +110,9 @@ class HandStage:
     """Trains every weight of the U-Net, and the mask head."""
 
     Options: ClassVar[type] = HandOptions
+    preset: ClassVar[Preset] = Preset(
+        manifest="manifests/mix_hand", made_by="h2d prepare mix --config configs/mix_hand.yaml", steps=30_000
+    )
     table: ClassVar[str] = "hands"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "keypoints_left", "keypoints_right", "mask", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "mask_px")

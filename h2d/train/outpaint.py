@@ -49,7 +49,7 @@ from h2d.train.base_folder import base_folder
 from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_picture
 from h2d.train.latents import drawn_latents, posterior_of
 from h2d.train.previewing import decode_latents, sample_ddim
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 from h2d.train.text import caption_tokens, encode_text
 
 PICTURE_PX = 512
@@ -139,6 +139,7 @@ class OutpaintStage:
     """Trains the ControlNet alone."""
 
     Options: ClassVar[type] = OutpaintOptions
+    preset: ClassVar[Preset] = Preset(manifest="manifests/laion-human", made_by="h2d prepare laion-human", steps=6_000)
     table: ClassVar[str] = "images"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body", "mask_left", "mask_right", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "persons", "mask_left_px", "mask_right_px")

@@ -69,6 +69,17 @@ class Losses:
     timesteps: Int[Tensor, "b"]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """What `h2d train STAGE` takes where it is told nothing; the paper's where it states a value."""
+
+    manifest: str
+    made_by: str
+    """The command that makes the manifest."""
+    steps: int
+    size_px: int = 512
+
+
 @runtime_checkable
 class Examples(Protocol):
     """Makes examples out of rows. Pickled into loader processes: holds options and a tokenizer, no network."""
@@ -88,6 +99,7 @@ class TrainingStage(Protocol):
 
     Options: ClassVar[type]
     """A `@config` dataclass: the section `options` of the configuration. Defaults are the paper's."""
+    preset: ClassVar[Preset]
     table: ClassVar[str]
     """`hands` or `images`."""
     columns: ClassVar[tuple[str, ...]]

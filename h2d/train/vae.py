@@ -35,7 +35,7 @@ from h2d.pose.layouts import HANDS
 from h2d.pose.points import extent_xywh, present
 from h2d.train.base_folder import TINY, base_folder
 from h2d.train.batches import draw_noise, planes, to_picture
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 
 LATENT_NOISE: Final = 0.05
 """Standard deviation of the noise on the latents, whose own is 1."""
@@ -101,6 +101,9 @@ class VaeStage:
     """Trains the autoencoder of a base."""
 
     Options: ClassVar[type] = VaeOptions
+    preset: ClassVar[Preset] = Preset(
+        manifest="manifests/miniature", made_by="h2d synth manifest --out manifests/miniature", steps=10_000
+    )
     table: ClassVar[str] = "images"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body")
     light_columns: ClassVar[tuple[str, ...]] = ("id",)

@@ -18,7 +18,7 @@ from h2d.config import config, validate_config
 from h2d.train import STAGES
 from h2d.train.batches import as_floats, decode_square, draw_noise, planes, shift_colours, to_picture
 from h2d.train.config import TrainConfig
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 
 STAGES["stand-in"] = "stand_in:StandIn"  # type: ignore[index]
 
@@ -42,6 +42,7 @@ class StandInExamples:
 
 class StandIn:
     Options: ClassVar = StandInOptions
+    preset: ClassVar = Preset(manifest="nowhere", made_by="nothing", steps=30, size_px=64)
     table: ClassVar = "hands"
     columns: ClassVar = ("id", "image")
     light_columns: ClassVar = ("id",)
