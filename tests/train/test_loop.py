@@ -199,17 +199,16 @@ def test_without_a_validation_split_whole_subjects_are_held_out(tmp_path):
     subject_of = dict(zip(table["id"].to_pylist(), table["subject"].to_pylist(), strict=True))
     stage = stand_in.StandIn(stand_in.StandInOptions(), size_px=64)
     found = set()
-    for seed in range(4):
-        parts = divide([manifest], stage, seed=seed, held_out_share=0.5, window_groups=2)
+    for seed in (0, 2, 4):
+        parts = divide([manifest], stage, seed=seed, held_out_share=0.3, window_groups=2)
         held_out, learnt = (
-            {subject_of[rows.row_in_order(number)["id"]] for number in range(len(rows))} if rows else set()
+            {subject_of[rows.row_in_order(number)["id"]] for number in range(len(rows))}
             for rows in (parts.validation, parts.training)
         )
         assert not held_out & learnt
         assert held_out | learnt == set(subject_of.values())
         found.add(frozenset(held_out))
-    assert len(found) > 1, "drawn by the seed"
-    assert any(found)
+    assert len(found) == 3, "drawn by the seed"
 
 
 def test_who_changes_a_row_does_not_change_it_for_the_next_time(small_manifest):
