@@ -1,6 +1,6 @@
 """What makes a step fast or small changes no number, and what does not fit is refused."""
 
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -24,9 +24,10 @@ def models(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("H2D_MODELS", str(tmp_path_factory.getbasetemp() / "tiny_models"))
 
 
-@pytest.mark.parametrize("setting", ["gradient_checkpointing", "channels_last"])
+@pytest.mark.parametrize(("setting", "tolerance"), [("gradient_checkpointing", 1e-6), ("channels_last", 1e-3)])
 @pytest.mark.parametrize("name", STAGES)
-def test_loss_and_gradients_stay_the_same(name, setting, tmp_path):
+def test_loss_and_gradients_stay_the_same(name, setting, tolerance, tmp_path):
+    """To the last digits where the same is computed twice, to rounding where sums go another way."""
     stage, row = STAGES[name]
     found = []
     for speed in ({}, {setting: True}):
@@ -40,20 +41,19 @@ def test_loss_and_gradients_stay_the_same(name, setting, tmp_path):
         loss.backward()
         found.append((loss.detach(), [weight.grad for weight in networks.trained.parameters()]))
     (plain, plain_gradients), (other, other_gradients) = found
-    torch.testing.assert_close(other, plain)
+    torch.testing.assert_close(other, plain, rtol=tolerance, atol=0)
     largest = max(float(gradient.abs().max()) for gradient in plain_gradients)
-    for one, gradient in zip(other_gradients, plain_gradients, strict=True):
-        torch.testing.assert_close(one, gradient, rtol=1e-3, atol=1e-5 * largest)
+    torch.testing.assert_close(other_gradients, plain_gradients, rtol=0, atol=tolerance * largest)
 
 
 def test_a_run_that_does_not_fit_the_gpu_is_refused_and_on_a_cpu_none_is(tmp_path, monkeypatch):
     stage = StandIn(StandInOptions(), size_px=64)
     networks, config = stage.build(seed=0), stand_in_config(tmp_path, tmp_path)
-    free = {"cuda": 10_000, "cpu": 0}
+    free = {"cuda": 1000, "cpu": 0}
 
     def check(device: str) -> None:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda asked: (free[asked.type], 0))
-        accelerator = SimpleNamespace(device=torch.device(device), mixed_precision="bf16")
+        accelerator = Mock(spec=Accelerator, device=torch.device(device), mixed_precision="bf16")
         check_gpu_memory(networks, stage, config, accelerator, 4)
 
     check("cpu")
