@@ -27,12 +27,12 @@ from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
 from h2d.manifests.store import Manifest, part_path
 from h2d.pose.draw import draw_skeleton
 from h2d.pose.layouts import HAND_BONES, HANDS
-from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours
+from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, shrink_mask
 from h2d.train.hand import HandOptions, HandStage
 from h2d.train.loading import Share, step_batches
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
-from h2d.train.parts import caption_tokens, shrink_mask
 from h2d.train.rows import Rows, divide
+from h2d.train.text import caption_tokens
 
 GOALS = {"hand": 400, "outpaint": 250}
 BATCH = 32

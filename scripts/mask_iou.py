@@ -51,7 +51,6 @@ def mask_ious(run: Path, count: int) -> np.ndarray:
     for first in range(0, min(count, len(held_out)), BATCH):
         indices = range(first, min(first + BATCH, count, len(held_out)))
         batch = on_device(fixed_batch(held_out, stage.examples(), indices, seed=0), torch.device("cpu"))
-        batch.tensors["mask_shown"] = torch.zeros(len(indices))
         _, predicted = stage.sample(networks, batch)
         found += overlaps(predicted, batch["mask"])
     return np.array(found)

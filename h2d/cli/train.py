@@ -9,31 +9,17 @@ import typer
 from h2d.cli.console import console
 from h2d.cli.output import print_json
 from h2d.cli.start import uncollected
+from h2d.train import STAGES
 
 if TYPE_CHECKING:
     from h2d.train.config import TrainConfig
     from h2d.train.loop import Outcome
     from h2d.train.plan import Plan
 
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "hand": {"data.manifests": ["manifests/mix_hand"], "steps": 30_000, "out": "runs/hand"},
-    "vae": {"data.manifests": ["manifests/miniature"], "steps": 10_000, "out": "runs/vae"},
-    "base": {"data.manifests": ["manifests/miniature"], "steps": 10_000, "out": "runs/base"},
-    "keypoints": {"data.manifests": ["manifests/miniature"], "steps": 4_000, "out": "runs/keypoints", "size_px": 128},
-    "outpaint": {"data.manifests": ["manifests/laion-human"], "steps": 6_000, "out": "runs/outpaint"},
-}
-_HOW_TO_MAKE: dict[str, str] = {
-    "hand": "h2d prepare mix --config configs/mix_hand.yaml",
-    "vae": "h2d synth manifest --out manifests/miniature",
-    "base": "h2d synth manifest --out manifests/miniature",
-    "keypoints": "h2d synth manifest --out manifests/miniature",
-    "outpaint": "h2d prepare laion-human",
-}
-
 
 def train(
     stage: Annotated[
-        str, typer.Argument(metavar="STAGE", help="hand or outpaint; the miniature's: vae, base, keypoints.")
+        str, typer.Argument(metavar="STAGE", help=f"One of: {', '.join(STAGES)}; the paper's are hand and outpaint.")
     ],
     config: Annotated[Path | None, typer.Option(help="YAML file of options; the command line goes before it.")] = None,
     overrides: Annotated[
@@ -53,7 +39,8 @@ def train(
 ) -> None:
     """Train the hand generator or the body outpainter.
 
-    Goes on from the last checkpoint in --out. Several processes: accelerate launch -m h2d train STAGE ...
+    Goes on from the last checkpoint in --out. Several processes: accelerate launch --multi_gpu --num_processes N -m h2d
+    train STAGE ..., without a GPU too (--device cpu).
     """
     with uncollected():
         from h2d.train.loop import train as run
@@ -88,21 +75,27 @@ def train(
 def _choices(stage: str, flags: dict[str, Any], file: Path | None, overrides: list[str]) -> "TrainConfig":
     from h2d.config import load_config, read_yaml
     from h2d.errors import UserError
+    from h2d.registry import resolve
     from h2d.train.config import TrainConfig
 
-    if stage not in _DEFAULTS:
-        raise UserError(f"unknown stage {stage!r}: choose one of {', '.join(_DEFAULTS)}")
+    preset = resolve(STAGES, stage, kind="stage").preset
     given = read_yaml(file) if file else {}
     if given.get("stage", stage) != stage:
         raise UserError(f"{file}: stage = {given['stage']!r}: it is no configuration of {stage!r}")
-    for place, value in _DEFAULTS[stage].items():
+    defaults = {
+        "data.manifests": [preset.manifest],
+        "steps": preset.steps,
+        "out": f"runs/{stage}",
+        "size_px": preset.size_px,
+    }
+    for place, value in defaults.items():
         section, _, key = place.rpartition(".")
         inside = given.get(section) or {} if section else given
         named = any(override.split("=")[0].strip() == place for override in overrides)
         if flags.get(place) is None and key not in inside and not named:
             flags[place] = value
-            if place == "data.manifests" and not Path(value[0]).exists():
-                raise UserError(f"{value[0]}: no such manifest: make it ({_HOW_TO_MAKE[stage]}), or give --manifest")
+            if place == "data.manifests" and not Path(preset.manifest).exists():
+                raise UserError(f"{preset.manifest}: no such manifest: make it ({preset.made_by}), or give --manifest")
     return load_config(TrainConfig, {**flags, "stage": stage}, file=file, overrides=overrides)
 
 

@@ -112,3 +112,14 @@ def _part(base: Path, name: str) -> Path:
     if not folder.is_dir():
         raise UserError(f"{base}: the folder {name} is missing: it is not a whole checkpoint in diffusers' format")
     return folder
+
+
+def save_base(folder: Path, parts: Mapping[str, Any]) -> None:
+    """Write a whole base: `StableDiffusionPipeline.from_pretrained` of diffusers reads it."""
+    for name, part in parts.items():
+        kind = {"safe_serialization": True} if name in ("unet", "vae", "text_encoder") else {}
+        part.save_pretrained(folder / name, **kind)
+    classes = {name: [type(part).__module__.split(".")[0], type(part).__name__] for name, part in parts.items()}
+    absent = {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
+    index = {"_class_name": "StableDiffusionPipeline", **classes, **absent}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

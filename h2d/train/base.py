@@ -12,19 +12,30 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from h2d.config import config
-from h2d.models.base import cell_px, check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import (
+    cell_px,
+    check_base,
+    load_scheduler,
+    load_text_encoder,
+    load_tokenizer,
+    load_unet,
+    load_vae,
+    save_base,
+)
 from h2d.models.checkpoint import write_facts
 from h2d.models.diffusion import add_noise, noise_loss, target
 from h2d.models.hand_generator import widen_conv_in
 from h2d.models.outpainter import canvas_of, kept_cells
+from h2d.train.base_folder import TINY, base_folder
 from h2d.train.batches import to_picture
-from h2d.train.outpaint import OutpaintExamples, OutpaintOptions
-from h2d.train.parts import TINY, base_folder, decode_latents, drawn_latents, posterior_of, sample_ddim, save_base
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.latents import drawn_latents, posterior_of
+from h2d.train.outpaint import OutpaintExamples, OutpaintOptions, num_hand_px
+from h2d.train.previewing import decode_latents, sample_ddim
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 
 
 @config
@@ -71,6 +82,9 @@ class BaseStage:
     """Trains the U-Net, and the text encoder with it."""
 
     Options: ClassVar[type] = BaseOptions
+    preset: ClassVar[Preset] = Preset(
+        manifest="manifests/miniature", made_by="h2d synth manifest --out manifests/miniature", steps=10_000
+    )
     table: ClassVar[str] = "images"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body", "mask_left", "mask_right", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "persons", "mask_left_px", "mask_right_px")
@@ -86,11 +100,7 @@ class BaseStage:
 
     def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
         """People with a hand that has a mask."""
-        left, right = (
-            np.nan_to_num(np.asarray(light[name].to_numpy(zero_copy_only=False), np.float64))
-            for name in ("mask_left_px", "mask_right_px")
-        )
-        return np.asarray(left + right > 0, bool)
+        return num_hand_px(light) > 0
 
     def check(self) -> None:
         """Find the base."""
@@ -138,21 +148,12 @@ class BaseStage:
             encoded["empty_posterior"] = posterior_of(vae, torch.zeros_like(example["image"]))
         return encoded
 
-    def _latents(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
-        """A sample of each posterior: `latents`, `canvas_latents`, `empty_latents`."""
-        known = batch.tensors if "posterior" in batch.tensors else self.encode(networks, batch)
-        return {
-            name.replace("posterior", "latents"): drawn_latents(value, batch["posterior_noise"])
-            for name, value in known.items()
-            if name.endswith("posterior")
-        }
-
     def loss(self, networks: Networks, batch: Batch) -> Losses:
         """L_LDM."""
         known = self._latents(networks, batch)
-        noisy = add_noise(networks.scheduler, known["latents"], batch["noise"], batch["timesteps"])
-        predicted = self._predict(networks, batch, known, noisy, batch["timesteps"])
-        wanted = target(networks.scheduler, known["latents"], batch["noise"], batch["timesteps"])
+        noisy = add_noise(networks.scheduler, known.picture, batch["noise"], batch["timesteps"])
+        predicted = self._predict(networks, batch, known.canvas, noisy, batch["timesteps"])
+        wanted = target(networks.scheduler, known.picture, batch["noise"], batch["timesteps"])
         losses = noise_loss(predicted, wanted)
         return Losses(
             total=losses.mean(),
@@ -161,16 +162,21 @@ class BaseStage:
             timesteps=batch["timesteps"],
         )
 
+    def other_cases(self, batch: Batch) -> dict[str, Batch]:
+        """An inpainting U-Net shown the hands, as the outpainter's base is."""
+        shown = batch.changed(mask_shown=torch.ones_like(batch["mask_shown"]))
+        return {"hands_shown": shown} if self._options.in_channels == 9 else {}
+
     def preview(self, networks: Networks, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """What is generated from the words, beside the picture that they are of."""
-        known = self._latents(networks, batch)
+        canvas = self._latents(networks, batch).canvas
         latents = sample_ddim(
             networks.scheduler,
             batch["noise"],
-            lambda latents, steps: self._predict(networks, batch, known, latents, steps),
+            lambda latents, steps: self._predict(networks, batch, canvas, latents, steps),
         )
         rows = [
-            np.concatenate([generated, to_picture(batch["image"][number].float().cpu())], axis=1)
+            np.concatenate([generated, to_picture(batch["image"][number])], axis=1)
             for number, generated in enumerate(decode_latents(networks.frozen["vae"], latents))
         ]
         return np.concatenate(rows)
@@ -190,16 +196,32 @@ class BaseStage:
         )
         write_facts(folder, {"stage": "base", "base": str(self._base), **facts})
 
-    def _predict(
-        self, networks: Networks, batch: Batch, known: Mapping[str, Tensor], noisy: Tensor, steps: Tensor
-    ) -> Tensor:
+    def _latents(self, networks: Networks, batch: Batch) -> "_Latents":
+        known = batch.tensors if "posterior" in batch.tensors else self.encode(networks, batch)
+        picture = drawn_latents(known["posterior"], batch["posterior_noise"])
+        if self._options.in_channels == 4:
+            return _Latents(picture=picture, canvas=None)
+        with_hands, empty = (
+            drawn_latents(known[name], batch["posterior_noise"]) for name in ("canvas_posterior", "empty_posterior")
+        )
+        return _Latents(picture=picture, canvas=torch.where(_shown(batch) > 0, with_hands, empty))
+
+    def _predict(self, networks: Networks, batch: Batch, canvas: Tensor | None, noisy: Tensor, steps: Tensor) -> Tensor:
         text_encoder: Any = (networks.trained if self._trains_text else networks.frozen)["text_encoder"]
         text = text_encoder(batch["tokens"])[0]
-        joined = noisy
-        if self._options.in_channels == 9:
-            shown = batch["mask_shown"].view(-1, 1, 1, 1)
-            kept = kept_cells(batch["mask"].float(), batch["noise"].shape[-1]) * shown
-            canvas = torch.where(shown > 0, known["canvas_latents"], known["empty_latents"])
-            joined = torch.cat((noisy, 1 - kept, canvas), dim=1)
-        noise: Tensor = networks.trained["unet"](joined, steps, encoder_hidden_states=text, return_dict=False)[0]
+        if canvas is not None:
+            kept = kept_cells(batch["mask"].float(), batch["noise"].shape[-1]) * _shown(batch)
+            noisy = torch.cat((noisy, 1 - kept, canvas), dim=1)
+        noise: Tensor = networks.trained["unet"](noisy, steps, encoder_hidden_states=text, return_dict=False)[0]
         return noise
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Latents:
+    picture: Float[Tensor, "b 4 l k"]
+    canvas: Float[Tensor, "b 4 l k"] | None
+    """What an inpainting U-Net is shown: the hands, or nothing."""
+
+
+def _shown(batch: Batch) -> Float[Tensor, "b 1 1 1"]:
+    return batch["mask_shown"].view(-1, 1, 1, 1)

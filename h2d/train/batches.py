@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
 from h2d.images import decode_rgb, resize
@@ -66,6 +66,17 @@ def shift_colours(
     return picture
 
 
+def shrink_mask(mask: Bool[np.ndarray, "h w"], size_px: int) -> Bool[np.ndarray, "h2 w2"]:
+    """The mask at the size of the training picture: a pixel belongs to it when it covers half."""
+    if mask.shape == (size_px, size_px):
+        return mask
+    if mask.flags.f_contiguous and not mask.flags.c_contiguous:
+        return shrink_mask(mask.T, size_px).T
+    levels = mask.view(np.uint8) * np.uint8(255)
+    covered = cv2.resize(levels, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered >= 128)
+
+
 def mask_plane(mask: Bool[np.ndarray, "h w"]) -> UInt8[Tensor, "1 h w"]:
     """A mask as an example holds it: 0 or 255."""
     rows = mask.view(np.uint8)
@@ -86,7 +97,7 @@ def as_floats(name: str, tensor: Tensor) -> Tensor:
     return tensor.float() / 127.5 - 1 if name == "image" else tensor.float() / 255
 
 
-def to_picture(image: Float32[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
+def to_picture(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """Float CHW in [-1, 1] to RGB uint8 HWC; values outside are clipped."""
     levels = ((image.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return levels.permute(1, 2, 0).numpy()

@@ -80,10 +80,11 @@ def save_checkpoint(
     (temporary / MODEL).mkdir(parents=True)
     save_file(_plain(trained.state_dict()), temporary / "weights.safetensors")
     save_file(_plain(average), temporary / "average.safetensors")
-    tensors, rest = _flat(optimizer.state_dict()["state"])
+    values = _by_path(optimizer.state_dict()["state"])
+    tensors = {path: value for path, value in values.items() if isinstance(value, Tensor)}
     save_file(_plain(tensors), temporary / "optimizer.safetensors")
     save_model(temporary / MODEL)
-    state = {**facts, "step": step, "optimizer": rest}
+    state = {**facts, "step": step, "optimizer": {path: value for path, value in values.items() if path not in tensors}}
     (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
     for file in temporary.rglob("*.safetensors"):
         shutil.copymode(temporary / STATE_FILE, file)  # safetensors lets nobody but its user read what it writes
@@ -116,25 +117,40 @@ def load_weights(path: Path, trained: nn.Module) -> dict[str, Tensor]:
 
 def load_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
     """Put the optimizer's state back, parameter by parameter."""
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in load_file(path / "optimizer.safetensors").items():
-        number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = tensor
-    for name, value in load_state(path)["optimizer"].items():
-        number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = value
+    values = {**load_file(path / "optimizer.safetensors"), **load_state(path)["optimizer"]}
+    state = {int(number): own for number, own in _nested(values).items()}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def _flat(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    named = {f"{number}.{key}": value for number, values in state.items() for key, value in values.items()}
-    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-    return tensors, {name: value for name, value in named.items() if name not in tensors}
+def _by_path(nested: Mapping[Any, Any], outer: str = "") -> dict[str, Any]:
+    """What mappings within mappings hold, by keys joined with points: 8-bit Adam nests what it has quantised."""
+    values: dict[str, Any] = {}
+    for key, value in nested.items():
+        values |= _by_path(value, f"{outer}{key}.") if isinstance(value, Mapping) else {f"{outer}{key}": value}
+    return values
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The mappings that `_by_path` was given."""
+    nested: dict[str, Any] = {}
+    for path, value in values.items():
+        *outer, last = path.split(".")
+        inner = nested
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        inner[last] = value
+    return nested
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU and contiguous, which safetensors asks for; what is so already is not copied."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """On the CPU, contiguous and each with its own memory, as safetensors asks; what is so already is not copied."""
+    plain: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        plain[name] = value.clone() if value.untyped_storage().data_ptr() in taken else value
+        taken.add(value.untyped_storage().data_ptr())
+    return plain
 
 
 def _sync(folder: Path) -> None:

@@ -25,19 +25,12 @@ from h2d.models.conditioning import SIGMA_PX, WristRule, flip_hands, hand_condit
 from h2d.models.diffusion import add_noise, mask_loss, noise_loss, target
 from h2d.models.hand_generator import HandGenerator, build_hand_generator
 from h2d.models.mask_head import Reading
-from h2d.train.batches import decode_square, draw_noise, mask_plane, planes, shift_colours, to_picture
-from h2d.train.parts import (
-    base_folder,
-    caption_tokens,
-    decode_latents,
-    drawn_latents,
-    encode_text,
-    grey_picture,
-    posterior_of,
-    sample_ddim,
-    shrink_mask,
-)
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.base_folder import base_folder
+from h2d.train.batches import decode_square, draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_picture
+from h2d.train.latents import drawn_latents, posterior_of
+from h2d.train.previewing import decode_latents, grey_picture, sample_ddim
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
+from h2d.train.text import caption_tokens, encode_text
 
 CROP_PX: Final = 512
 """The size of the stored crops, in whose pixels their points are."""
@@ -94,14 +87,17 @@ class HandExamples:
         }
 
     def varied(self, example: Example, random: np.random.Generator, *, training: bool) -> Example:
-        """Noise, and the mask and the caption dropped, or the crop mirrored."""
+        """Noise, and the mask and the caption dropped, or the crop mirrored.
+
+        Without `training` no mask is shown: sampling has none.
+        """
         noise = draw_noise(random, latent_size=self.latent_size)
         mask_dropped, caption_dropped, flipped = random.uniform(size=3) < (
             self.options.mask_drop,
             self.options.caption_dropout,
             self.options.flip,
         )
-        example = {**example, "mask_shown": torch.tensor(0.0 if training and mask_dropped else 1.0)}
+        example = {**example, "mask_shown": torch.tensor(float(training and not mask_dropped))}
         if training and caption_dropped:
             example["tokens"] = caption_tokens(self.tokenizer, None)
         if training and flipped:
@@ -114,6 +110,9 @@ class HandStage:
     """Trains every weight of the U-Net, and the mask head."""
 
     Options: ClassVar[type] = HandOptions
+    preset: ClassVar[Preset] = Preset(
+        manifest="manifests/mix_hand", made_by="h2d prepare mix --config configs/mix_hand.yaml", steps=30_000
+    )
     table: ClassVar[str] = "hands"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "keypoints_left", "keypoints_right", "mask", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "mask_px")
@@ -190,6 +189,10 @@ class HandStage:
             timesteps=batch["timesteps"],
         )
 
+    def other_cases(self, batch: Batch) -> dict[str, Batch]:
+        """Shown the true mask, as some samples are in training."""
+        return {"mask_shown": batch.changed(mask_shown=torch.ones_like(batch["mask_shown"]))}
+
     def condition(self, batch: Batch) -> Float[Tensor, "b 11 l k"]:
         """The pose, and the mask of the samples that are shown it."""
         return hand_condition(
@@ -223,7 +226,7 @@ class HandStage:
             size = generated.shape[1], generated.shape[0]
             pose = cv2.resize(grey_picture(heat[number]), size, interpolation=cv2.INTER_NEAREST)
             panels = [np.asarray(pose, np.uint8), generated, grey_picture(masks[number, 0])]
-            rows.append(np.concatenate([*panels, to_picture(batch["image"][number].float().cpu())], axis=1))
+            rows.append(np.concatenate([*panels, to_picture(batch["image"][number])], axis=1))
         return np.concatenate(rows)
 
     def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:

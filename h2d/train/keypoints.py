@@ -25,9 +25,9 @@ from h2d.pose.draw import draw_pose
 from h2d.pose.layouts import FACE, FLIP, NUM_POINTS
 from h2d.pose.points import moved
 from h2d.pose.pose import Pose
+from h2d.train.base_folder import base_folder
 from h2d.train.batches import planes, shift_colours, to_picture
-from h2d.train.parts import base_folder
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 
 SHOWN: Final = 0.5
 """A preview draws the points of at least this confidence."""
@@ -106,6 +106,12 @@ class KeypointsStage:
     """Trains a small U-Net to read the points of drawn people."""
 
     Options: ClassVar[type] = KeypointsOptions
+    preset: ClassVar[Preset] = Preset(
+        manifest="manifests/miniature",
+        made_by="h2d synth manifest --out manifests/miniature",
+        steps=4_000,
+        size_px=PICTURE_PX,
+    )
     table: ClassVar[str] = "images"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body")
     light_columns: ClassVar[tuple[str, ...]] = ("id",)
@@ -159,7 +165,7 @@ class KeypointsStage:
         found = points_of(logits_of(networks.trained["network"], image)).float().cpu().numpy()
         rows = []
         for number, points in enumerate(found):
-            picture = to_picture(image[number].float().cpu())
+            picture = to_picture(image[number])
             points[points[:, 2] < SHOWN] = (np.nan, np.nan, 0)
             truth = batch["points"][number].cpu().numpy().copy()
             truth[truth[:, 2] == 0] = (np.nan, np.nan, 0)

@@ -167,7 +167,11 @@ class _Run:
         """Write a checkpoint, and return its model; None where another process writes it."""
         path = None
         if self._accelerator.is_main_process:
-            facts = {"config": as_plain(self._config), "manifests": self._plan.manifests}
+            facts = {
+                "config": as_plain(self._config),
+                "manifests": self._plan.manifests,
+                "num_processes": self._accelerator.num_processes,
+            }
 
             def save_model(folder: Path) -> None:
                 with self._stepper.average.applied():

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float64, UInt8
 from torch import Tensor, nn
 
 from h2d.config import config
@@ -45,18 +45,12 @@ from h2d.pose.draw import Style, control_picture
 from h2d.pose.points import moved
 from h2d.pose.pose import Pose
 from h2d.pose.squares import square_around
-from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, to_picture
-from h2d.train.parts import (
-    base_folder,
-    caption_tokens,
-    decode_latents,
-    drawn_latents,
-    encode_text,
-    posterior_of,
-    sample_ddim,
-    shrink_mask,
-)
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.base_folder import base_folder
+from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_picture
+from h2d.train.latents import drawn_latents, posterior_of
+from h2d.train.previewing import decode_latents, sample_ddim
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
+from h2d.train.text import caption_tokens, encode_text
 
 PICTURE_PX = 512
 
@@ -145,6 +139,7 @@ class OutpaintStage:
     """Trains the ControlNet alone."""
 
     Options: ClassVar[type] = OutpaintOptions
+    preset: ClassVar[Preset] = Preset(manifest="manifests/laion-human", made_by="h2d prepare laion-human", steps=6_000)
     table: ClassVar[str] = "images"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body", "mask_left", "mask_right", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "persons", "mask_left_px", "mask_right_px")
@@ -172,13 +167,8 @@ class OutpaintStage:
 
     def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
         """One person, with hands that are large enough."""
-        left, right = (
-            np.nan_to_num(np.asarray(light[name].to_numpy(zero_copy_only=False), np.float64))
-            for name in ("mask_left_px", "mask_right_px")
-        )
         alone = np.asarray(light["persons"].to_numpy() == 1, bool)
-        large: Bool[np.ndarray, "n"] = left + right >= max(1, self._options.min_mask_px)
-        return np.asarray(alone & large, bool)
+        return alone & (num_hand_px(light) >= max(1, self._options.min_mask_px))
 
     def check(self) -> None:
         """Find the base and the ControlNet."""
@@ -268,8 +258,8 @@ class OutpaintStage:
         rows = []
         for number, generated in enumerate(decode_latents(networks.frozen["vae"], latents)):
             inputs = (batch["skeleton"][number] * 2 - 1, canvases[number])
-            panels = [*(to_picture(panel.float().cpu()) for panel in inputs), generated]
-            rows.append(np.concatenate([*panels, to_picture(batch["image"][number].float().cpu())], axis=1))
+            panels = [*(to_picture(panel) for panel in inputs), generated]
+            rows.append(np.concatenate([*panels, to_picture(batch["image"][number])], axis=1))
         return np.concatenate(rows)
 
     def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -285,3 +275,12 @@ class OutpaintStage:
             networks.frozen["unet"], noisy, steps, text, batch["skeleton"], batch["mask"], canvas
         )
         return noise
+
+
+def num_hand_px(light: pa.Table) -> Float64[np.ndarray, "n"]:
+    """How many pixels of each picture are of hands; 0 where there is no mask."""
+    left, right = (
+        np.nan_to_num(np.asarray(light[name].to_numpy(zero_copy_only=False), np.float64))
+        for name in ("mask_left_px", "mask_right_px")
+    )
+    return left + right

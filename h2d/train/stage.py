@@ -39,6 +39,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def changed(self, **tensors: Tensor) -> "Batch":
+        """The same rows with some tensors replaced."""
+        return Batch(tensors={**self.tensors, **tensors}, ids=self.ids)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Networks:
@@ -65,13 +69,25 @@ class Losses:
     timesteps: Int[Tensor, "b"]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """What `h2d train STAGE` takes where it is told nothing; the paper's where it states a value."""
+
+    manifest: str
+    made_by: str
+    """The command that makes the manifest."""
+    steps: int
+    size_px: int = 512
+
+
 @runtime_checkable
 class Examples(Protocol):
     """Makes examples out of rows. Pickled into loader processes: holds options and a tokenizer, no network."""
 
     def __call__(self, row: Row, random: np.random.Generator, *, training: bool) -> Example:
-        """Decode, augment, draw. Without `training`, augmentation and drops are left out, timestep and noise are not.
+        """Decode, augment, draw.
 
+        Without `training` nothing is augmented, and only what sampling does not have is dropped; noise is drawn still.
         `h2d.train.batches` has the parts: `decode_square`, `shift_colours`, `planes`, `mask_plane`, `draw_noise`.
         Raises `DecodeError` or `ValueError` on a row that cannot be used: the run stops and names it.
         """
@@ -83,6 +99,7 @@ class TrainingStage(Protocol):
 
     Options: ClassVar[type]
     """A `@config` dataclass: the section `options` of the configuration. Defaults are the paper's."""
+    preset: ClassVar[Preset]
     table: ClassVar[str]
     """`hands` or `images`."""
     columns: ClassVar[tuple[str, ...]]
@@ -118,3 +135,11 @@ class TrainingStage(Protocol):
 
     def save(self, networks: Networks, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write what a sampler needs into an empty folder: diffusers' folders, safetensors, `facts` as JSON."""
+
+
+@runtime_checkable
+class StageOfCases(Protocol):
+    """A stage whose network learns several cases at once; `Examples` without `training` give the sampler's."""
+
+    def other_cases(self, batch: Batch) -> Mapping[str, Batch]:
+        """The batch as it is in each other case, by its name in the log: `validation_<name>`."""

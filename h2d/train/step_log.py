@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -50,6 +50,7 @@ class _Pending:
     numbers: Float[Tensor, "n"]
     copied: torch.cuda.Event | None
     samples: list[tuple[tuple[str, ...], Float[Tensor, "b"]]]
+    extra: dict[str, float] = field(default_factory=dict)
 
 
 class StepLog:
@@ -79,15 +80,17 @@ class StepLog:
         )
 
     def settle(self, extra: dict[str, float], *, all_steps: bool) -> None:
-        """Read what is ready, all of it on a CPU or when asked; `extra` belongs to the last step.
+        """Read what is ready, all of it on a CPU or when asked; `extra` belongs to the step added last.
 
         Raises `JobError` naming step, number and samples where something is not finite.
         """
+        if extra:
+            self._pending[-1].extra.update(extra)
         waits = 0 if all_steps or self._accelerator.device.type != "cuda" else 1
         while len(self._pending) > waits:
-            self._read(self._pending.popleft(), extra if not self._pending else {})
+            self._read(self._pending.popleft())
 
-    def _read(self, pending: _Pending, extra: dict[str, float]) -> None:
+    def _read(self, pending: _Pending) -> None:
         if pending.copied:
             pending.copied.synchronize()
         values = dict(zip(pending.names, pending.numbers.tolist(), strict=True))
@@ -95,7 +98,7 @@ class StepLog:
         _refuse_non_finite(pending, values)
         self._num_read += 1
         rate = self._num_read * self._global_batch / (time.monotonic() - self._started)
-        record = {"step": pending.step, **values, "samples_per_s": rate, **extra}
+        record = {"step": pending.step, **values, "samples_per_s": rate, **pending.extra}
         if not self._accelerator.is_main_process:
             return
         with self._path.open("a") as log:

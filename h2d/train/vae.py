@@ -20,13 +20,22 @@ from torch.nn import functional
 
 from h2d.config import config
 from h2d.images import decode_rgb, resize
-from h2d.models.base import cell_px, check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import (
+    cell_px,
+    check_base,
+    load_scheduler,
+    load_text_encoder,
+    load_tokenizer,
+    load_unet,
+    load_vae,
+    save_base,
+)
 from h2d.models.checkpoint import write_facts
 from h2d.pose.layouts import HANDS
 from h2d.pose.points import extent_xywh, present
+from h2d.train.base_folder import TINY, base_folder
 from h2d.train.batches import draw_noise, planes, to_picture
-from h2d.train.parts import TINY, base_folder, save_base
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 
 LATENT_NOISE: Final = 0.05
 """Standard deviation of the noise on the latents, whose own is 1."""
@@ -92,6 +101,9 @@ class VaeStage:
     """Trains the autoencoder of a base."""
 
     Options: ClassVar[type] = VaeOptions
+    preset: ClassVar[Preset] = Preset(
+        manifest="manifests/miniature", made_by="h2d synth manifest --out manifests/miniature", steps=10_000
+    )
     table: ClassVar[str] = "images"
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body")
     light_columns: ClassVar[tuple[str, ...]] = ("id",)
@@ -154,9 +166,7 @@ class VaeStage:
         """The picture, and what is left of it."""
         _, decoded = self._round_trip(networks, batch)
         rows = [
-            np.concatenate(
-                [to_picture(batch["image"][number].float().cpu()), to_picture(rebuilt.float().cpu())], axis=1
-            )
+            np.concatenate([to_picture(batch["image"][number]), to_picture(rebuilt)], axis=1)
             for number, rebuilt in enumerate(decoded)
         ]
         return np.concatenate(rows)

@@ -18,7 +18,7 @@ from h2d.config import config, validate_config
 from h2d.train import STAGES
 from h2d.train.batches import as_floats, decode_square, draw_noise, planes, shift_colours, to_picture
 from h2d.train.config import TrainConfig
-from h2d.train.stage import Batch, Example, Losses, Networks, Row
+from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
 
 STAGES["stand-in"] = "stand_in:StandIn"  # type: ignore[index]
 
@@ -42,6 +42,7 @@ class StandInExamples:
 
 class StandIn:
     Options: ClassVar = StandInOptions
+    preset: ClassVar = Preset(manifest="nowhere", made_by="nothing", steps=30, size_px=64)
     table: ClassVar = "hands"
     columns: ClassVar = ("id", "image")
     light_columns: ClassVar = ("id",)
@@ -110,6 +111,12 @@ def stand_in_config(manifest: Path, out: Path, **changes: Any) -> TrainConfig:
         "output": {"checkpoint_every": 5, "validate_every": 10, "preview_every": 0},
     }
     return validate_config(TrainConfig, {**values, **changes}, where="test")
+
+
+def losses(out: Path) -> dict[int, float]:
+    """The loss by step that a run has logged."""
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return {record["step"]: record["loss"] for record in records}
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from h2d.manifests.masks import dilate
-from h2d.train.batches import as_floats, mask_plane, planes, shift_colours, to_picture
-from h2d.train.parts import shrink_mask
+from h2d.train.batches import as_floats, mask_plane, planes, shift_colours, shrink_mask, to_picture
 
 
 def picture(seed: int, *, light: float = 1.0) -> np.ndarray:

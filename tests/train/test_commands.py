@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from h2d.models.checkpoint import read_facts
+
 SMALL = [
     "--set", "options.base=tiny", "--set", "options.mask_channels=[8, 8, 8]", "--set", "size_px=64",
     "--set", "global_batch=4", "--set", "speed.loader_workers=0", "--set", "output.preview_every=0",
@@ -51,8 +53,8 @@ def test_accelerate_launches_two_processes_with_the_losses_of_one(small_manifest
     launchers = {
         "one": [sys.executable, "-m", "h2d"],
         "two": [
-            sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-            "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "h2d",
+            sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines",
+            "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "h2d",
         ],
     }  # fmt: skip
     for name, launcher in launchers.items():
@@ -60,9 +62,11 @@ def test_accelerate_launches_two_processes_with_the_losses_of_one(small_manifest
         done = subprocess.run([*launcher, "train", "hand", *given, *SMALL], env=environment, check=False,
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
+    models = [tmp_path / name / "checkpoints/step-0000004/model" for name in launchers]
+    assert [read_facts(model)["num_processes"] for model in models] == [1, 2]
     one, two = ([record["loss"] for record in records(tmp_path / name)] for name in launchers)
     assert len(two) == 4
-    assert two == pytest.approx(one, rel=1e-4)
+    assert two == pytest.approx(one, rel=1e-5)
 
 
 def test_models_train_and_infer_need_neither_ray_nor_mediapipe(environment):

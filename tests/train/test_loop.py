@@ -16,8 +16,9 @@ import stand_in
 import torch
 from accelerate import Accelerator
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from manifest_builder import build_manifest
 from safetensors.torch import load_file
-from stand_in import Silent, stand_in_config
+from stand_in import Silent, losses, stand_in_config
 
 from h2d.errors import JobError, UserError
 from h2d.manifests.store import Manifest
@@ -27,10 +28,24 @@ from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.rows import Group, Rows, divide
 from h2d.train.setting_up import place
 
+STAGES = {
+    "stand-in": {},
+    "hand": {
+        "stage": "hand",
+        "options": {
+            "base": "tiny", "mask_channels": [8, 8, 8], "mask_drop": 0.5, "caption_dropout": 0.5, "flip": 0.5,
+        },
+    },
+}  # fmt: skip
+"""A stage of a few weights, and a real one whose samples differ by all that is drawn for them."""
 
-def losses(out: Path) -> dict[int, float]:
-    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return {record["step"]: record["loss"] for record in records}
+
+RARELY = {"checkpoint_every": 25, "validate_every": 10, "preview_every": 0, "num_validated": 2}
+
+
+@pytest.fixture(autouse=True)
+def tiny_base(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("H2D_MODELS", str(tmp_path_factory.getbasetemp() / "tiny_models"))
 
 
 def start(manifest: Path, out: Path, **changes: Any) -> subprocess.Popen:
@@ -39,9 +54,10 @@ def start(manifest: Path, out: Path, **changes: Any) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_gives_the_same_losses(small_manifest, tmp_path):
-    assert start(small_manifest, tmp_path / "whole", steps=60).wait() == 0
-    victim = start(small_manifest, tmp_path / "killed", steps=60)
+@pytest.mark.parametrize(("stage", "steps"), [("stand-in", 60), ("hand", 28)])
+def test_killed_and_resumed_gives_the_same_losses(small_manifest, tmp_path, stage, steps):
+    assert start(small_manifest, tmp_path / "whole", steps=steps, **STAGES[stage]).wait() == 0
+    victim = start(small_manifest, tmp_path / "killed", steps=steps, **STAGES[stage])
     while len(losses(tmp_path / "killed") if (tmp_path / "killed/log.jsonl").exists() else ()) < 8:
         assert victim.poll() is None, "finished before it could be killed"
         time.sleep(0.002)
@@ -49,8 +65,8 @@ def test_killed_and_resumed_gives_the_same_losses(small_manifest, tmp_path):
     victim.wait()
     reached = newest(tmp_path / "killed")
     assert reached is not None
-    assert int(reached.name.split("-")[1]) <= 40
-    assert start(small_manifest, tmp_path / "killed", steps=60).wait() == 0
+    assert int(reached.name.split("-")[1]) <= steps - 20
+    assert start(small_manifest, tmp_path / "killed", steps=steps, **STAGES[stage]).wait() == 0
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
@@ -97,10 +113,13 @@ def test_where_no_checkpoint_is_whole_the_remedy_is_said(small_manifest, tmp_pat
         train(stand_in_config(small_manifest, tmp_path), Silent())
 
 
-def test_resumed_gives_the_same_losses(small_manifest, tmp_path):
-    train(stand_in_config(small_manifest, tmp_path / "whole", steps=25), Silent())
-    train(stand_in_config(small_manifest, tmp_path / "twice", steps=5), Silent())
-    train(stand_in_config(small_manifest, tmp_path / "twice", steps=25), Silent())
+@pytest.mark.parametrize("stage", STAGES)
+def test_resumed_gives_the_same_losses(small_manifest, tmp_path, stage):
+    for name, stops in {"whole": [25], "twice": [5, 25]}.items():
+        for steps in stops:
+            train(
+                stand_in_config(small_manifest, tmp_path / name, steps=steps, output=RARELY, **STAGES[stage]), Silent()
+            )
     assert len(losses(tmp_path / "whole")) == 25
     assert losses(tmp_path / "twice") == losses(tmp_path / "whole")
 
@@ -160,7 +179,7 @@ def test_rows_prepared_anew_are_refused_on_resume(small_manifest, tmp_path):
         train(stand_in_config(tmp_path / "rows", tmp_path / "run", steps=6), Silent())
 
 
-def test_every_epoch_gives_every_row_once_and_no_subject_is_on_both_sides(small_manifest):
+def test_every_epoch_gives_every_row_once_and_none_that_is_held_out(small_manifest):
     stage = stand_in.StandIn(stand_in.StandInOptions(), size_px=64)
     parts = divide([Manifest(small_manifest)], stage, seed=0, held_out_share=0.3, window_groups=2)
     epochs = [
@@ -172,6 +191,24 @@ def test_every_epoch_gives_every_row_once_and_no_subject_is_on_both_sides(small_
     held_out = {parts.validation.row_in_order(n)["id"] for n in range(len(parts.validation))}
     assert held_out
     assert not held_out & set(epochs[0])
+
+
+def test_without_a_validation_split_whole_subjects_are_held_out(tmp_path):
+    manifest = Manifest(build_manifest(tmp_path, num_pictures=16, splits=("train",)))
+    table = manifest.table("hands", ["id", "subject"], "train")
+    subject_of = dict(zip(table["id"].to_pylist(), table["subject"].to_pylist(), strict=True))
+    stage = stand_in.StandIn(stand_in.StandInOptions(), size_px=64)
+    found = set()
+    for seed in (0, 2, 4):
+        parts = divide([manifest], stage, seed=seed, held_out_share=0.3, window_groups=2)
+        held_out, learnt = (
+            {subject_of[rows.row_in_order(number)["id"]] for number in range(len(rows))}
+            for rows in (parts.validation, parts.training)
+        )
+        assert not held_out & learnt
+        assert held_out | learnt == set(subject_of.values())
+        found.add(frozenset(held_out))
+    assert len(found) == 3, "drawn by the seed"
 
 
 def test_who_changes_a_row_does_not_change_it_for_the_next_time(small_manifest):
@@ -187,8 +224,7 @@ def test_who_changes_a_row_does_not_change_it_for_the_next_time(small_manifest):
         np.testing.assert_array_equal(rows.row(0)[name], value)
 
 
-def test_gradient_checkpointing_reaches_every_network_that_gradients_pass(monkeypatch, tmp_path):
-    monkeypatch.setenv("H2D_MODELS", str(tmp_path))
+def test_gradient_checkpointing_reaches_every_network_that_gradients_pass(tmp_path):
     stage = OutpaintStage(OutpaintOptions(base="tiny", controlnet="tiny"), size_px=64)
     networks = stage.build(seed=0)
     config = stand_in_config(tmp_path, tmp_path, speed={"gradient_checkpointing": True})
@@ -207,8 +243,7 @@ def test_a_column_that_is_missing_is_found_before_the_first_step(small_manifest,
 
 
 @pytest.mark.parametrize(("precision", "processor"), [("bf16", AttnProcessor), ("no", AttnProcessor2_0)])
-def test_attention_is_written_out_on_a_cpu_in_bfloat16_alone(monkeypatch, tmp_path, precision, processor):
-    monkeypatch.setenv("H2D_MODELS", str(tmp_path))
+def test_attention_is_written_out_on_a_cpu_in_bfloat16_alone(tmp_path, precision, processor):
     networks = OutpaintStage(OutpaintOptions(base="tiny", controlnet="tiny"), size_px=64).build(seed=0)
     cpu = Mock(spec=Accelerator, device=torch.device("cpu"), mixed_precision=precision)
     place(networks, stand_in_config(tmp_path, tmp_path), cpu)

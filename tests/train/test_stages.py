@@ -108,13 +108,33 @@ def test_masks_and_captions_are_dropped_by_sample_and_flips_swap_sides():
     stage = HandStage(always, size_px=SIZE)
     plain = batch_of(stage, [hand_row()], training=False)
     changed = batch_of(stage, [hand_row()], training=True)
-    assert plain["mask_shown"] == 1
-    assert changed["mask_shown"] == 0
-    assert stage.condition(changed)[:, 10].abs().max() == 0
+    never = HandStage(HandOptions(base="tiny", mask_drop=0.0), size_px=SIZE)
+    shown = batch_of(never, [hand_row()], training=True)
+    for batch, highest in ((plain, 0), (changed, 0), (shown, 1), (stage.other_cases(plain)["mask_shown"], 1)):
+        assert stage.condition(batch)[:, 10].max() == pytest.approx(highest)
     assert not torch.equal(plain["tokens"], changed["tokens"])
     torch.testing.assert_close(changed["mask"], plain["mask"].flip(-1))
     torch.testing.assert_close(changed["hands"][:, 1, :, 0], SIZE - plain["hands"][:, 0, :, 0])
     torch.testing.assert_close(plain["noise"], changed["noise"])
+
+
+def test_shifted_colours_leave_masks_points_and_skeletons_alone():
+    stages = (
+        (HandStage(HandOptions(base="tiny", augment=True), size_px=SIZE), hand_row(), ("mask", "hands")),
+        (
+            OutpaintStage(OutpaintOptions(base="tiny", controlnet="tiny", augment=True), size_px=SIZE),
+            body_row(),
+            ("mask", "skeleton"),
+        ),
+    )
+    for stage, row, places in stages:
+        examples = stage.examples()
+        plain = examples(row, np.random.default_rng(0), training=False)
+        changed = [examples(row, np.random.default_rng(seed), training=True) for seed in range(6)]
+        assert any(not torch.equal(one["image"], plain["image"]) for one in changed)
+        for one in changed:
+            for name in places:
+                np.testing.assert_array_equal(one[name], plain[name])
 
 
 def plain_example(row: dict, options: OutpaintOptions) -> dict[str, np.ndarray]:

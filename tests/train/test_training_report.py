@@ -1,3 +1,5 @@
+import base64
+
 from h2d.train.report import curve, write_report
 
 
@@ -14,3 +16,13 @@ def test_a_falling_curve_goes_down_the_page_and_has_few_points():
     heights = [float(point.split(",")[1]) for point in drawn.points.split()]
     assert heights == sorted(heights)
     assert len(heights) == 500
+
+
+def test_the_last_previews_are_within_the_page(tmp_path):
+    (tmp_path / "previews").mkdir()
+    pictures = {f"step-{step:07d}": f"picture {step}".encode() for step in range(1, 9)}
+    for name, content in pictures.items():
+        (tmp_path / f"previews/{name}.png").write_bytes(content)
+    page = write_report(tmp_path, [{"step": 8, "loss": 1.0}], {"stage": "hand"}).read_text()
+    within = [name for name, content in pictures.items() if base64.b64encode(content).decode() in page]
+    assert within == [*pictures][-6:]

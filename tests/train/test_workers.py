@@ -34,9 +34,12 @@ def test_a_batch_that_cannot_be_dealt_is_refused(small_manifest, tmp_path):
     assert stand_in.StandIn
 
 
-def test_unknown_and_missing_trackers_are_refused(small_manifest, tmp_path):
-    with pytest.raises(UserError, match="unknown tracker 'paper'"):
-        train(stand_in_config(small_manifest, tmp_path, output={"trackers": ["paper"]}), Silent())
+def test_unknown_and_missing_trackers_are_refused(small_manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr("h2d.train.plan.find_spec", lambda name: None)
+    for name, told in {"paper": "unknown tracker 'paper'", "trackio": "trackio: pip install trackio"}.items():
+        with pytest.raises(UserError, match=told):
+            train(stand_in_config(small_manifest, tmp_path / "run", output={"trackers": [name]}), Silent())
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,0 +1,25 @@
+"""Captions as the networks read them.
+
+Axis legend: b batch, t tokens, d width.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def caption_tokens(tokenizer: Any, caption: str | None) -> Int[Tensor, "t"]:
+    """The tokens of a caption, padded; of the empty text where there is none."""
+    length = tokenizer.model_max_length
+    tokens = tokenizer(caption or "", padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    ids: Tensor = tokens.input_ids[0]
+    return ids
+
+
+@torch.no_grad()
+def encode_text(text_encoder: Any, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+    """CLIP's last hidden state."""
+    state: Tensor = text_encoder(tokens)[0]
+    return state
