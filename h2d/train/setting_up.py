@@ -1,9 +1,13 @@
 """From a checked configuration to what a step needs: the device, this process's share, networks in place."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 from diffusers.models.modeling_utils import ModelMixin
 
+from h2d.config import as_plain
 from h2d.errors import UserError
 from h2d.train.config import TrainConfig
 from h2d.train.loading import Share
@@ -13,22 +17,25 @@ from h2d.train.stage import Networks, TrainingStage
 
 
 def start_accelerator(config: TrainConfig) -> Accelerator:
-    """The device, its precision, and the trackers; raises `UserError` where a device is wanted that is not there."""
+    """The device and its precision, writing nothing; raises `UserError` where a device is wanted that is not there."""
     cpu = config.device == "cpu" or not torch.cuda.is_available()
     if cpu and config.device == "cuda":
         raise UserError("device = cuda: no CUDA device is here: use --device cpu, or see `h2d doctor`")
     wanted = config.speed.precision
     if wanted == "auto":
         wanted = "bf16" if not cpu and torch.cuda.is_bf16_supported() else "fp32"
-    accelerator = Accelerator(
+    return Accelerator(
         cpu=cpu,
         mixed_precision="bf16" if wanted == "bf16" else "no",
         log_with=list(config.output.trackers) or None,
         project_dir=config.out / "logs",
     )
+
+
+def start_trackers(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Open the trackers, which write below the run's folder, and tell them the configuration."""
     if config.output.trackers:
-        accelerator.init_trackers(f"h2d-{config.stage}")
-    return accelerator
+        accelerator.init_trackers(f"h2d-{config.stage}", config=_flat(as_plain(config)))
 
 
 def share_of(config: TrainConfig, accelerator: Accelerator) -> Share:
@@ -84,3 +91,14 @@ def check_gpu_memory(
     )
     free, _ = torch.cuda.mem_get_info(accelerator.device)
     check_memory(need, free, micro_batch, checkpointing=config.speed.gradient_checkpointing)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by place, `optimizer.decay`; what TensorBoard takes for no hyper-parameter, lists and nothing, as text."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat

@@ -97,6 +97,19 @@ def test_where_no_checkpoint_is_whole_the_remedy_is_said(small_manifest, tmp_pat
         train(stand_in_config(small_manifest, tmp_path), Silent())
 
 
+def test_fresh_deletes_the_old_run_only_when_all_is_ready_for_the_first_step(small_manifest, tmp_path, monkeypatch):
+    outcome = train(stand_in_config(small_manifest, tmp_path, steps=3), Silent())
+    with monkeypatch.context() as patched:
+        patched.setattr(stand_in.StandIn, "build", Mock(side_effect=UserError("cannot be built")))
+        with pytest.raises(UserError, match="cannot be built"):
+            train(stand_in_config(small_manifest, tmp_path, steps=2), Silent(), fresh=True)
+    assert newest(tmp_path) == outcome.model.parent
+    assert len(losses(tmp_path)) == 3
+    train(stand_in_config(small_manifest, tmp_path, steps=2), Silent(), fresh=True)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000002"]
+    assert len(losses(tmp_path)) == 2
+
+
 def test_resumed_gives_the_same_losses(small_manifest, tmp_path):
     train(stand_in_config(small_manifest, tmp_path / "whole", steps=25), Silent())
     train(stand_in_config(small_manifest, tmp_path / "twice", steps=5), Silent())

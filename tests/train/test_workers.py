@@ -2,6 +2,7 @@ import json
 
 import pytest
 import stand_in
+import yaml
 from stand_in import Silent, stand_in_config
 
 from h2d.errors import UserError
@@ -40,7 +41,11 @@ def test_unknown_and_missing_trackers_are_refused(small_manifest, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_tensorboard_gets_the_losses(small_manifest, tmp_path):
-    train(stand_in_config(small_manifest, tmp_path, steps=2, output={"trackers": ["tensorboard"]}), Silent())
-    assert list((tmp_path / "logs").rglob("events*"))
+def test_tensorboard_gets_losses_and_configuration_also_of_a_fresh_run(small_manifest, tmp_path):
+    for fresh in (False, True):
+        asked = stand_in_config(small_manifest, tmp_path, steps=2, output={"trackers": ["tensorboard"]})
+        train(asked, Silent(), fresh=fresh)
+        assert list((tmp_path / "logs").rglob("events*"))
+        (told,) = (tmp_path / "logs").rglob("hparams.yml")
+        assert yaml.safe_load(told.read_text())["optimizer.learning_rate"] == 1e-2
     assert (tmp_path / "report.html").exists()
