@@ -219,6 +219,22 @@ def test_a_column_that_is_missing_is_found_before_the_first_step(small_manifest,
     assert not (tmp_path / "run").exists()
 
 
+def test_a_light_column_that_is_missing_is_said_as_others_are(small_manifest, tmp_path):
+    shutil.copytree(small_manifest, tmp_path / "rows")
+    for part in (tmp_path / "rows/hands").rglob("*.parquet"):
+        pq.write_table(pq.read_table(part).drop_columns(["subject"]), part)
+    with pytest.raises(UserError, match=r"part-00000\.parquet: column subject is missing: hands are trained with it"):
+        train(stand_in_config(tmp_path / "rows", tmp_path / "run"), Silent())
+
+
+def test_a_row_in_memory_does_not_ask_for_its_window(small_manifest, monkeypatch):
+    stage = stand_in.StandIn(stand_in.StandInOptions(), size_px=64)
+    parts = divide([Manifest(small_manifest)], stage, seed=0, held_out_share=0, window_groups=2)
+    first = parts.training.row(0)["id"]
+    monkeypatch.setattr(Rows, "_window_of", Mock(side_effect=AssertionError))
+    assert parts.training.row(0)["id"] == first
+
+
 @pytest.mark.parametrize(("precision", "processor"), [("bf16", AttnProcessor), ("no", AttnProcessor2_0)])
 def test_attention_is_written_out_on_a_cpu_in_bfloat16_alone(monkeypatch, tmp_path, precision, processor):
     monkeypatch.setenv("H2D_MODELS", str(tmp_path))
