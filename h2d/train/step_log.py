@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from h2d.errors import JobError
+from h2d.manifests.files import write_text
 
 LOG_FILE: Final = "log.jsonl"
 
@@ -115,7 +116,7 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 def cut_log(out: Path, step: int) -> None:
     """Forget what was logged after the checkpoint that the run goes on from."""
     records = [record for record in read_log(out) if record["step"] <= step]
-    (out / LOG_FILE).write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    write_text(out / LOG_FILE, "".join(f"{json.dumps(record)}\n" for record in records))
 
 
 def _refuse_non_finite(pending: _Pending, values: dict[str, float]) -> None:

@@ -26,6 +26,7 @@ from h2d.train.loop import train
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.rows import Group, Rows, divide
 from h2d.train.setting_up import place
+from h2d.train.step_log import cut_log, read_log
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -154,6 +155,18 @@ def test_non_finite_loss_names_step_part_and_sample(small_manifest, tmp_path):
     poisoned = Manifest(small_manifest).table("hands", ["id"], "train")["id"][0].as_py()
     with pytest.raises(JobError, match=rf"step \d+: loss, noise.* not finite; samples: {poisoned}:"):
         train(stand_in_config(small_manifest, tmp_path, options={"poison": poisoned}), Silent())
+
+
+def test_the_log_is_cut_whole_or_not_at_all(tmp_path, monkeypatch):
+    lines = "".join(f'{{"step": {step}}}\n' for step in (1, 2, 3))
+    (tmp_path / "log.jsonl").write_text(lines)
+    with monkeypatch.context() as patched:
+        patched.setattr("h2d.manifests.files.os.fsync", Mock(side_effect=OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            cut_log(tmp_path, 2)
+    assert (tmp_path / "log.jsonl").read_text() == lines
+    cut_log(tmp_path, 2)
+    assert [record["step"] for record in read_log(tmp_path)] == [1, 2]
 
 
 def test_another_seed_is_refused_on_resume(small_manifest, tmp_path):
