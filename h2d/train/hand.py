@@ -185,6 +185,7 @@ class HandStage:
         masks = mask_loss(mask, batch["mask"])
         return Losses(
             total=noise.mean() + self._options.mask_weight * masks.mean(),
+            all_parts=(noise + self._options.mask_weight * masks).detach(),
             parts={"noise": noise.detach().mean(), "mask": masks.detach().mean()},
             per_sample=noise.detach(),
             timesteps=batch["timesteps"],

@@ -21,12 +21,13 @@ from stand_in import Silent, stand_in_config
 
 from h2d.errors import JobError, UserError
 from h2d.manifests.store import Manifest
+from h2d.models.diffusion import mask_loss
 from h2d.train.checkpoints import newest
 from h2d.train.loop import train
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.rows import Group, Rows, divide
 from h2d.train.setting_up import place
-from h2d.train.step_log import cut_log, read_log
+from h2d.train.step_log import Measured, StepLog, cut_log, read_log
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -155,6 +156,29 @@ def test_non_finite_loss_names_step_part_and_sample(small_manifest, tmp_path):
     poisoned = Manifest(small_manifest).table("hands", ["id"], "train")["id"][0].as_py()
     with pytest.raises(JobError, match=rf"step \d+: loss, noise.* not finite; samples: {poisoned}:"):
         train(stand_in_config(small_manifest, tmp_path, options={"poison": poisoned}), Silent())
+
+
+def test_where_a_part_of_the_loss_is_not_finite_its_sample_is_named(small_manifest, tmp_path, monkeypatch):
+    def spoilt(predicted, mask):
+        losses = mask_loss(predicted, mask)
+        losses[-1] = float("nan")
+        return losses
+
+    monkeypatch.setattr("h2d.train.hand.mask_loss", spoilt)
+    quiet = {"validate_every": 0, "preview_every": 0}
+    asked = {"stage": "hand", "steps": 1, "options": {"base": "tiny", "mask_channels": [8, 8, 8]}, "output": quiet}
+    with pytest.raises(JobError, match=r"step 1: loss, mask.* not finite; samples: [^,]+: the last"):
+        train(stand_in_config(small_manifest, tmp_path, **asked), Silent())
+
+
+def test_each_process_names_the_samples_that_are_not_finite_elsewhere(tmp_path, monkeypatch):
+    elsewhere = [("bad", float("nan")), ("good", 0.5)]
+    monkeypatch.setattr("h2d.train.step_log.gather_object", lambda ours: [*ours, *elsewhere])
+    log = StepLog(tmp_path, Accelerator(cpu=True), Silent(), steps=1, global_batch=4)
+    samples = [(("innocent", "too"), torch.tensor([1.0, 2.0]))]
+    log.add(1, Measured(values={"loss": torch.tensor(float("nan"))}, samples=samples))
+    with pytest.raises(JobError, match=r"step 1: loss not finite; samples: bad: "):
+        log.settle({}, all_steps=True)
 
 
 def test_the_log_is_cut_whole_or_not_at_all(tmp_path, monkeypatch):
