@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import stand_in
@@ -191,6 +192,22 @@ def test_the_log_is_cut_whole_or_not_at_all(tmp_path, monkeypatch):
     assert (tmp_path / "log.jsonl").read_text() == lines
     cut_log(tmp_path, 2)
     assert [record["step"] for record in read_log(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize("speed", [{"loader_workers": 0}, {"loader_workers": 1}])
+def test_a_row_that_cannot_be_decoded_stops_the_run_in_one_line(small_manifest, tmp_path, speed):
+    shutil.copytree(small_manifest, tmp_path / "rows")
+    (part, *_) = sorted((tmp_path / "rows/hands/train").glob("*.parquet"))
+    table = pq.read_table(part)
+    rows = table.to_pylist()
+    for row in rows:
+        row["image"]["bytes"] = b"no jpeg"
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), part)
+    with pytest.raises(JobError) as told:
+        train(stand_in_config(tmp_path / "rows", tmp_path / "run", speed=speed), Silent())
+    assert "\n" not in str(told.value)
+    assert str(told.value).startswith(f"{part}: row {rows[0]['id'].split('/')[0]}/")
+    assert "DecodeError: not a picture that can be decoded: the last checkpoint is whole" in str(told.value)
 
 
 def test_another_seed_is_refused_on_resume(small_manifest, tmp_path):
