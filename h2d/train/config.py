@@ -16,7 +16,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-5
     warmup_steps: int = 500
     decay: Literal["none", "cosine"] = "none"
-    """`cosine` lets the rate fall to zero at the last step. The paper's is constant."""
+    """`cosine` lets the rate fall to zero at the last step, whose number is then fixed. The paper's is constant."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     epsilon: float = 1e-8
@@ -122,7 +122,8 @@ class TrainConfig:
 
 
 UNTOUCHED: tuple[str, ...] = ("out", "steps", "device", "output", "speed")
-"""Top-level fields that may differ when a run goes on: they change no number that is learnt, up to rounding."""
+"""Top-level fields that may differ when a run goes on: they change no number that is learnt, up to rounding. `steps`
+only where the rate does not fall towards the last of them."""
 
 
 def _positive(owner: Any, *names: str) -> None:

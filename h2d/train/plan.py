@@ -84,6 +84,11 @@ def _check_trackers(config: TrainConfig) -> None:
 
 def _check_same(config: TrainConfig, saved: dict[str, Any], path: Path) -> None:
     ours = as_plain(config)
+    if config.optimizer.decay != "none" and config.steps != saved["steps"]:
+        raise UserError(
+            f"{path}: its rate falls to zero at step {saved['steps']} (optimizer.decay = {config.optimizer.decay}), "
+            f"now steps = {config.steps}: use the old value, another --out, or --fresh"
+        )
     for name, value in ours.items():
         if name not in UNTOUCHED and json.loads(json.dumps(value)) != saved.get(name):
             raise UserError(

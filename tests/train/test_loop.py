@@ -210,6 +210,13 @@ def test_a_row_that_cannot_be_decoded_stops_the_run_in_one_line(small_manifest, 
     assert "DecodeError: not a picture that can be decoded: the last checkpoint is whole" in str(told.value)
 
 
+def test_other_steps_are_refused_where_the_rate_falls_towards_the_last(small_manifest, tmp_path):
+    optimizer = {"learning_rate": 1e-2, "warmup_steps": 1, "decay": "cosine"}
+    train(stand_in_config(small_manifest, tmp_path, steps=2, optimizer=optimizer), Silent())
+    with pytest.raises(UserError, match=r"falls to zero at step 2 \(optimizer\.decay = cosine\), now steps = 3"):
+        train(stand_in_config(small_manifest, tmp_path, steps=3, optimizer=optimizer), Silent())
+
+
 def test_another_seed_is_refused_on_resume(small_manifest, tmp_path):
     train(stand_in_config(small_manifest, tmp_path, steps=3), Silent())
     with pytest.raises(UserError, match=r"trained with seed = 0, now it is 1"):
