@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from h2d.config import config
+from h2d.errors import UserError
 
 
 @config
@@ -119,6 +120,16 @@ class TrainConfig:
         _positive(self, "steps", "global_batch", "size_px")
         if self.size_px % 64:
             raise ValueError(f"size_px must be a multiple of 64, got {self.size_px}")
+
+    def micro_batch_of(self, num_processes: int) -> int:
+        """Samples at a time of each process; raises `UserError` where the batch cannot be dealt."""
+        micro = self.speed.micro_batch or max(1, self.global_batch // num_processes)
+        if self.global_batch % (micro * num_processes):
+            raise UserError(
+                f"global_batch = {self.global_batch} is no multiple of {num_processes} processes x {micro} samples: "
+                "change global_batch, speed.micro_batch or the number of processes"
+            )
+        return micro
 
 
 UNTOUCHED: tuple[str, ...] = ("out", "steps", "device", "output", "speed")

@@ -34,11 +34,12 @@ class Plan:
     first_step: int
 
 
-def plan(config: TrainConfig, *, fresh: bool = False) -> Plan:
+def plan(config: TrainConfig, *, fresh: bool = False, num_processes: int = 1) -> Plan:
     """Check names, columns, weights and the output folder; raises `UserError`. Loads no network, writes nothing."""
     stage_class = resolve(STAGES, config.stage, kind="stage")
     options = validate_config(stage_class.Options, config.options, where="options")
     stage: TrainingStage = stage_class(options, size_px=config.size_px)
+    config.micro_batch_of(num_processes)
     check_optimizer(config.optimizer)
     _check_trackers(config)
     if config.speed.cache_latents:

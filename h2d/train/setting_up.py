@@ -40,15 +40,11 @@ def start_trackers(config: TrainConfig, accelerator: Accelerator) -> None:
 
 def share_of(config: TrainConfig, accelerator: Accelerator) -> Share:
     """What this process takes of a step; raises `UserError` where the batch cannot be dealt."""
-    processes = accelerator.num_processes
-    micro = config.speed.micro_batch or max(1, config.global_batch // processes)
-    if config.global_batch % (micro * processes):
-        raise UserError(
-            f"global_batch = {config.global_batch} is no multiple of {processes} processes x {micro} samples: "
-            "change global_batch or speed.micro_batch"
-        )
     return Share(
-        global_batch=config.global_batch, micro_batch=micro, rank=accelerator.process_index, num_processes=processes
+        global_batch=config.global_batch,
+        micro_batch=config.micro_batch_of(accelerator.num_processes),
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
     )
 
 
