@@ -8,7 +8,15 @@ from typing import Any, Final
 import torch
 
 from h2d.errors import UserError
-from h2d.models.single_file import check_file, text_encoder_of, tokenizer_folder, unet_of, vae_of
+from h2d.models.single_file import (
+    check_file,
+    tensor_names,
+    text_encoder_of,
+    tokenizer_folder,
+    unet_channels_of,
+    unet_of,
+    vae_of,
+)
 
 CELL_PX: Final = 8
 """Pixels of a latent's cell, a side, in Stable Diffusion 1.x."""
@@ -28,13 +36,40 @@ def check_base(base: Path) -> None:
 
 
 def check_parts(base: Path) -> None:
-    """Raise `UserError` unless U-Net, autoencoder, text encoder and tokenizer are there; loads nothing."""
+    """Raise `UserError` unless U-Net, autoencoder, text encoder and tokenizer are there, whole; reads headers alone."""
     check_base(base)
     if base.is_file():
         check_file(base)
         return
-    for name in ("unet", "vae", "text_encoder", "tokenizer"):
-        _part(base, name)
+    for name in ("unet", "vae", "text_encoder"):
+        _network(base, name)
+    words = _part(base, "tokenizer")
+    if not any((words / name).is_file() for name in ("vocab.json", "tokenizer.json")):
+        raise UserError(f"{words}: vocab.json is missing: the tokenizer is not whole: get it again")
+
+
+def check_network(folder: Path) -> None:
+    """Raise `UserError` unless a network's configuration and weights are there, whole; reads headers alone."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: config.json is missing: it is no network in diffusers' format")
+    files = _weight_files(folder)
+    if not files and any(folder.glob("*.bin")):
+        raise UserError(f"{folder}: pickled weights can run code when they are read: convert them to .safetensors")
+    if not files:
+        raise UserError(f"{folder}: holds no .safetensors: the weights are missing: get them again")
+    for file in files:
+        tensor_names(file)
+
+
+def unet_channels(base: Path) -> int:
+    """How many channels the U-Net takes: 4, or 9 of an inpainting model; loads nothing."""
+    return unet_channels_of(base) if base.is_file() else int(read_config(base, "unet")["in_channels"])
+
+
+def check_text_to_image(base: Path) -> None:
+    """Raise `UserError` where the U-Net takes more than the noisy latent; loads nothing."""
+    if (channels := unet_channels(base)) != 4:
+        raise UserError(f"{base}: its U-Net takes {channels} channels: give a text-to-image one, with 4")
 
 
 def load_unet(base: Path) -> Any:
@@ -43,7 +78,7 @@ def load_unet(base: Path) -> Any:
 
     check_base(base)
     if base.is_dir():
-        return UNet2DConditionModel.from_pretrained(**stored_weights(_part(base, "unet")))
+        return UNet2DConditionModel.from_pretrained(**stored_weights(_network(base, "unet")))
     return unet_of(base)
 
 
@@ -53,7 +88,7 @@ def load_vae(base: Path) -> Any:
 
     check_base(base)
     if base.is_dir():
-        return AutoencoderKL.from_pretrained(**stored_weights(_part(base, "vae")))
+        return AutoencoderKL.from_pretrained(**stored_weights(_network(base, "vae")))
     return vae_of(base)
 
 
@@ -64,7 +99,7 @@ def load_text_encoder(base: Path) -> Any:
     check_base(base)
     if base.is_file():
         return text_encoder_of(base)
-    return CLIPTextModel.from_pretrained(**stored_weights(_part(base, "text_encoder")))
+    return CLIPTextModel.from_pretrained(**stored_weights(_network(base, "text_encoder")))
 
 
 def load_tokenizer(base: Path) -> Any:
@@ -116,17 +151,25 @@ def stored_weights(folder: Path) -> dict[str, Any]:
 
     Some checkpoints are published in half precision only, by another name.
     """
-    half_only = any(folder.glob("*.fp16.safetensors")) and not any(
-        not file.name.endswith(".fp16.safetensors") for file in folder.glob("*.safetensors")
-    )
+    half_only = any(".fp16" in file.name for file in _weight_files(folder))
     variant = {"variant": "fp16"} if half_only else {}
     return {"pretrained_model_name_or_path": folder, "use_safetensors": True, "torch_dtype": torch.float32, **variant}
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Those of full precision, else those of half; `non_ema` and other variants count for nothing."""
+    plain = [file for file in folder.glob("*.safetensors") if "." not in file.stem]
+    return plain or list(folder.glob("*.fp16*.safetensors"))
 
 
 def _part(base: Path, name: str) -> Path:
     folder = base / name
     if not folder.is_dir():
         raise UserError(f"{base}: the folder {name} is missing: it is not a whole checkpoint in diffusers' format")
-    if not any(folder.glob("*.safetensors")) and any(folder.glob("*.bin")):
-        raise UserError(f"{folder}: pickled weights can run code when they are read: convert them to .safetensors")
+    return folder
+
+
+def _network(base: Path, name: str) -> Path:
+    folder = _part(base, name)
+    check_network(folder)
     return folder

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from h2d.errors import UserError
-from h2d.models.base import check_base, stored_weights
+from h2d.models.base import check_base, check_network, stored_weights
 
 Fill: TypeAlias = Literal["grey", "black", "white"]
 FILLS: Final[dict[Fill, float]] = {"grey": 0.0, "black": -1.0, "white": 1.0}
@@ -92,11 +92,17 @@ def copy_controlnet(unet: UNet2DConditionModel, *, hint_channels: tuple[int, ...
     return controlnet
 
 
-def load_controlnet(folder: Path, *, control_mask: bool = False) -> ControlNetModel:
-    """Any ControlNet of Stable Diffusion 1.x; `control_mask` adds the mask to what it is shown, from zero weights."""
+def check_controlnet(folder: Path) -> None:
+    """Raise `UserError` unless a ControlNet's configuration and weights are there, whole; reads headers alone."""
     check_base(folder)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no ControlNet in diffusers' format: config.json is missing")
+    check_network(folder)
+
+
+def load_controlnet(folder: Path, *, control_mask: bool = False) -> ControlNetModel:
+    """Any ControlNet of Stable Diffusion 1.x; `control_mask` adds the mask to what it is shown, from zero weights."""
+    check_controlnet(folder)
     controlnet: ControlNetModel = ControlNetModel.from_pretrained(**stored_weights(folder))
     return with_mask_channel(controlnet) if control_mask else controlnet
 

@@ -22,7 +22,7 @@ _CHANNELS_PER_TEXT_HEAD: Final = 64
 
 def check_file(file: Path) -> None:
     """Raise `UserError` unless all parts are in the file, and the tokenizer beside it; reads the header alone."""
-    names = _names(file)
+    names = tensor_names(file)
     for prefix, part in ((UNET, "U-Net"), (VAE, "autoencoder"), (TEXT, "text encoder")):
         if not any(name.startswith(prefix) for name in names):
             raise UserError(f"{file}: holds no {part} of Stable Diffusion 1.x: nothing in it begins with {prefix}")
@@ -58,6 +58,17 @@ def unet_of(file: Path) -> Any:
         attention_head_dim=_HEADS,
     )
     return _filled(unet, convert_ldm_unet_checkpoint(state, dict(unet.config)), file, "U-Net")
+
+
+def unet_channels_of(file: Path) -> int:
+    """How many channels its U-Net takes; reads the header alone."""
+    from safetensors import safe_open
+
+    name = f"{UNET}input_blocks.0.0.weight"
+    if name not in tensor_names(file):
+        raise UserError(f"{file}: not a checkpoint of Stable Diffusion 1.x: {name} is missing")
+    with safe_open(file, framework="pt") as opened:
+        return int(opened.get_slice(name).get_shape()[1])
 
 
 def vae_of(file: Path) -> Any:
@@ -106,6 +117,17 @@ def text_encoder_of(file: Path) -> Any:
     return _filled(encoder, {f"{prefix}{name}": tensor for name, tensor in state.items()}, file, "text encoder")
 
 
+def tensor_names(file: Path) -> list[str]:
+    """What is in a .safetensors file, by its header; raises `UserError` where it is not whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return list(opened.keys())
+    except SafetensorError as error:
+        raise UserError(f"{file}: damaged: {error}: fetch it again") from None
+
+
 def _filled(model: Any, state: Mapping[str, Tensor], file: Path, part: str) -> Any:
     try:
         model.load_state_dict(state)
@@ -125,18 +147,8 @@ def _part(file: Path, prefix: str, part: str) -> dict[str, Tensor]:
     """The tensors of a part, and only these are read."""
     from safetensors import safe_open
 
-    chosen = [name for name in _names(file) if name.startswith(prefix)]
+    chosen = [name for name in tensor_names(file) if name.startswith(prefix)]
     if not chosen:
         raise UserError(f"{file}: holds no {part} of Stable Diffusion 1.x: nothing in it begins with {prefix}")
     with safe_open(file, framework="pt") as opened:
         return {name: opened.get_tensor(name) for name in chosen}
-
-
-def _names(file: Path) -> list[str]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return list(opened.keys())
-    except SafetensorError as error:
-        raise UserError(f"{file}: damaged: {error}: fetch it again") from None

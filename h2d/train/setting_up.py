@@ -76,17 +76,36 @@ def check_gpu_memory(
     """Raise `UserError` when the run will not fit. On a GPU only: a CPU has swap, and tells."""
     if accelerator.device.type != "cuda":
         return
-    need = Need(
+    need = _gpu_need(networks, stage, config, half_precision=accelerator.mixed_precision == "bf16")
+    free, _ = torch.cuda.mem_get_info(accelerator.device)
+    check_memory(need, free, micro_batch, checkpointing=config.speed.gradient_checkpointing)
+
+
+def rehearse(config: TrainConfig, stage: TrainingStage, *, num_processes: int | None = None) -> float:
+    """Build what a run builds before its first step, and write nothing; returns the bytes that a GPU would need.
+
+    Without `num_processes` the run is one of this process: its device is checked too, and the memory of a GPU.
+    """
+    micro_batch = config.micro_batch_of(num_processes or 1)
+    accelerator = start_accelerator(config) if num_processes is None else None
+    networks = stage.build(seed=config.seed)
+    stage.examples()
+    if accelerator:
+        check_gpu_memory(networks, stage, config, accelerator, micro_batch)
+    need = _gpu_need(networks, stage, config, half_precision=config.speed.precision != "fp32")
+    return need.num_bytes(micro_batch, checkpointing=config.speed.gradient_checkpointing)
+
+
+def _gpu_need(networks: Networks, stage: TrainingStage, config: TrainConfig, *, half_precision: bool) -> Need:
+    return Need(
         num_trained=count(networks.trained),
         num_frozen=count(networks.frozen),
         size_px=config.size_px,
         activation_bytes=stage.activation_bytes,
-        half_precision=accelerator.mixed_precision == "bf16",
+        half_precision=half_precision,
         averaged=config.average.enabled,
         eight_bit=config.optimizer.name == "adamw8bit",
     )
-    free, _ = torch.cuda.mem_get_info(accelerator.device)
-    check_memory(need, free, micro_batch, checkpointing=config.speed.gradient_checkpointing)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

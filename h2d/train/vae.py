@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from h2d.config import config
 from h2d.images import decode_rgb, resize
-from h2d.models.base import cell_px, check_base, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import cell_px, check_parts, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.checkpoint import write_facts
 from h2d.pose.layouts import HANDS
 from h2d.pose.points import extent_xywh, present
@@ -110,8 +110,8 @@ class VaeStage:
         return np.ones(len(light), bool)
 
     def check(self) -> None:
-        """Find the base."""
-        check_base(self._base)
+        """Find the base, all of which is saved again with the new autoencoder."""
+        check_parts(self._base)
 
     def examples(self) -> VaeExamples:
         """Windows need no words."""
