@@ -45,6 +45,7 @@ def train(
     with uncollected():
         from h2d.train.loop import train as run
         from h2d.train.plan import plan
+        from h2d.train.setting_up import rehearse
     flags = {
         "data.manifests": [str(path) for path in manifest] if manifest else None,
         "out": out,
@@ -53,7 +54,9 @@ def train(
     }
     choices = _choices(stage, flags, config, overrides or [])
     if dry_run:
-        _tell_plan(choices, plan(choices, fresh=fresh), as_json=as_json)
+        num_processes = workers or 1 if workers or address else None
+        planned = plan(choices, fresh=fresh, num_processes=num_processes or 1)
+        _tell_plan(choices, planned, rehearse(choices, planned.stage, num_processes=num_processes), as_json=as_json)
         return
     from h2d.cli.train_progress import TrainProgress
 
@@ -99,7 +102,7 @@ def _choices(stage: str, flags: dict[str, Any], file: Path | None, overrides: li
     return load_config(TrainConfig, {**flags, "stage": stage}, file=file, overrides=overrides)
 
 
-def _tell_plan(config: "TrainConfig", planned: "Plan", *, as_json: bool) -> None:
+def _tell_plan(config: "TrainConfig", planned: "Plan", gpu_bytes: float, *, as_json: bool) -> None:
     division = planned.division
     facts = {
         "stage": config.stage,
@@ -108,6 +111,7 @@ def _tell_plan(config: "TrainConfig", planned: "Plan", *, as_json: bool) -> None
         "first_step": planned.first_step,
         "steps": config.steps,
         "epochs": round(config.steps * config.global_batch / len(division.training), 2),
+        "gpu_gib": round(gpu_bytes / 2**30, 1),
         "out": config.out,
         "dry_run": True,
     }
@@ -120,6 +124,7 @@ def _tell_plan(config: "TrainConfig", planned: "Plan", *, as_json: bool) -> None
     )
     about = f"Steps {planned.first_step} to {config.steps} of {config.global_batch} samples: {facts['epochs']} epochs"
     console.print(f"{about}, into {config.out}. Nothing was written.", soft_wrap=True)
+    console.print(f"The networks load; a GPU needs about {facts['gpu_gib']} GiB for them.", soft_wrap=True)
 
 
 def _tell(outcome: "Outcome") -> None:

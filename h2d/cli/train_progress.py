@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from h2d.cli.console import errors
 from h2d.cli.progress import LINE_EVERY_S
+from h2d.cli.wording import duration
+from h2d.pipelines.progress_file import Pace
 
 
 class TrainProgress:
@@ -20,6 +22,7 @@ class TrainProgress:
         self._bar = Progress(*columns, console=errors, disable=quiet or not errors.is_terminal)
         self._task = self._bar.add_task("starting", total=None)
         self._last_line = float("-inf")
+        self._pace: Pace | None = None
         self._before: Any = None
 
     def __enter__(self) -> "TrainProgress":
@@ -37,11 +40,16 @@ class TrainProgress:
         """Show a step."""
         text = f"loss {record['loss']:.4f}  {record['samples_per_s']:.1f} samples/s"
         self._bar.update(self._task, completed=step, total=steps, description=text)
+        if self._pace is None:
+            self._pace = Pace(steps, step)
+        self._pace.reach(step)
         now = time.monotonic()
         if self._quiet or errors.is_terminal or (now - self._last_line < LINE_EVERY_S and step < steps):
             return
         self._last_line = now
-        errors.print(f"step {step}/{steps}  {text}", soft_wrap=True, highlight=False)
+        left = self._pace.seconds_left
+        more = f"  {duration(left)} left" if left is not None and step < steps else ""
+        errors.print(f"step {step}/{steps}  {text}{more}", soft_wrap=True, highlight=False)
 
     def should_stop(self) -> bool:
         """After the first Ctrl-C."""

@@ -1,12 +1,20 @@
 """The parts of a Stable Diffusion 1.x checkpoint: a folder in diffusers' format, or one .safetensors file."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
 from h2d.models.reading import check_network, read_json, read_network, read_part, refuse_pickle
-from h2d.models.single_file import check_file, text_encoder_of, tokenizer_folder, unet_of, vae_of
+from h2d.models.single_file import (
+    check_file,
+    text_encoder_of,
+    tokenizer_folder,
+    unet_channels_of,
+    unet_of,
+    vae_of,
+)
 
 CELL_PX: Final = 8
 """Pixels of a latent's cell, a side, in Stable Diffusion 1.x."""
@@ -25,14 +33,27 @@ def check_base(base: Path) -> None:
 
 
 def check_parts(base: Path) -> None:
-    """Raise `UserError` unless U-Net, autoencoder, text encoder and tokenizer are there; loads nothing."""
+    """Raise `UserError` unless U-Net, autoencoder, text encoder and tokenizer are there, whole; reads headers alone."""
     check_base(base)
     if base.is_file():
         check_file(base)
         return
     for name in ("unet", "vae", "text_encoder"):
         check_network(_part(base, name))
-    _part(base, "tokenizer")
+    words = _part(base, "tokenizer")
+    if not any((words / name).is_file() for name in TOKENIZER_FILES):
+        raise UserError(f"{words}: {TOKENIZER_FILES[0]} is missing: the tokenizer is not whole: fetch it again")
+
+
+def unet_channels(base: Path) -> int:
+    """How many channels the U-Net takes: 4, or 9 of an inpainting model; loads nothing."""
+    return unet_channels_of(base) if base.is_file() else int(read_config(base, "unet")["in_channels"])
+
+
+def check_text_to_image(base: Path) -> None:
+    """Raise `UserError` where the U-Net takes more than the noisy latent; loads nothing."""
+    if (channels := unet_channels(base)) != 4:
+        raise UserError(f"{base}: its U-Net takes {channels} channels: give a text-to-image one, with 4")
 
 
 def load_unet(base: Path) -> Any:

@@ -5,7 +5,7 @@ Axis legend: b batch, l k latent size, h w picture size, t text tokens, d text w
 
 import re
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -20,6 +20,8 @@ from h2d.models.reading import read_network
 
 Init: TypeAlias = str
 """How the new input weights are drawn: `random` (as the paper), `zero`, or `normal:` and a standard deviation."""
+
+_SPREAD: Final = re.compile(r"normal:\d+\.?\d*(?:e-?\d+)?")
 
 
 class HandGenerator(nn.Module):
@@ -97,14 +99,18 @@ def widen_conv_in(unet: UNet2DConditionModel, in_channels: int, *, init: Init, r
     unet.register_to_config(in_channels=in_channels)
 
 
+def check_init(init: Init) -> None:
+    """Raise `UserError` unless new weights can be drawn so."""
+    if init not in ("random", "zero") and not _SPREAD.fullmatch(init):
+        raise UserError(f"conv_in_init {init!r}: choose random, zero, or normal: and a number, as in normal:0.02")
+
+
 def _draw(weight: Tensor, init: Init, random: torch.Generator) -> None:
-    spread = re.fullmatch(r"normal:(\d+\.?\d*(?:e-?\d+)?)", init)
+    check_init(init)
     if init == "zero":
         nn.init.zeros_(weight)
     elif init == "random":
         # What torch's own convolutions start with.
         nn.init.kaiming_uniform_(weight, a=5**0.5, generator=random)
-    elif spread:
-        nn.init.normal_(weight, std=float(spread[1]), generator=random)
     else:
-        raise UserError(f"conv_in_init {init!r}: choose random, zero, or normal: and a number, as in normal:0.02")
+        nn.init.normal_(weight, std=float(init.removeprefix("normal:")), generator=random)

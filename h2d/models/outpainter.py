@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from h2d.models.reading import read_network
+from h2d.models.reading import check_network, read_network, refuse_pickle
 
 Fill: TypeAlias = Literal["grey", "black", "white"]
 FILLS: Final[dict[Fill, float]] = {"grey": 0.0, "black": -1.0, "white": 1.0}
@@ -89,6 +89,12 @@ def copy_controlnet(unet: UNet2DConditionModel, *, hint_channels: tuple[int, ...
         torch.manual_seed(seed)
         controlnet: ControlNetModel = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hint_channels)
     return controlnet
+
+
+def check_controlnet(folder: Path) -> None:
+    """Raise `UserError` unless a ControlNet's configuration and weights are there, whole; reads headers alone."""
+    refuse_pickle(folder)
+    check_network(folder)
 
 
 def load_controlnet(folder: Path, *, control_mask: bool = False) -> ControlNetModel:

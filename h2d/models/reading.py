@@ -25,9 +25,6 @@ def read_network(kind: Any, folder: Path) -> Any:
     stated = str(settings.get("_class_name", kind.__name__)).removeprefix("Flax")
     if stated != kind.__name__:
         raise UserError(f"{folder}: holds a {stated}: give a {kind.__name__}")
-    for file in folder.glob("*.safetensors"):
-        with opened_weights(file):
-            pass
     with one_line(folder, kind):
         network, found = kind.from_pretrained(
             **stored_weights(folder), output_loading_info=True, ignore_mismatched_sizes=True
@@ -64,16 +61,24 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def check_network(folder: Path) -> None:
-    """Raise `UserError` unless a folder holds a network's configuration and weights, not pickled; reads neither."""
+    """Raise `UserError` unless a folder holds a network's configuration and whole weights, not pickled; reads headers alone."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give one in diffusers' format")
-    whole = any(folder.glob("*.safetensors"))
-    for file in () if whole else sorted(folder.iterdir()):
+    files = weight_files(folder)
+    for file in () if files else sorted(folder.iterdir()):
         refuse_pickle(file)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no network in diffusers' format: config.json is missing")
-    if not whole:
+    if not files:
         raise UserError(f"{folder}: holds no weights: its .safetensors file is missing")
+    for file in files:
+        tensor_names(file)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Those of full precision, else those of half; `non_ema` and other variants count for nothing."""
+    plain = [file for file in folder.glob("*.safetensors") if "." not in file.stem]
+    return plain or list(folder.glob("*.fp16*.safetensors"))
 
 
 def refuse_pickle(file: Path) -> None:
@@ -90,11 +95,15 @@ def stored_weights(folder: Path) -> dict[str, Any]:
 
     Some checkpoints are published in half precision only, by another name.
     """
-    half_only = any(folder.glob("*.fp16.safetensors")) and not any(
-        not file.name.endswith(".fp16.safetensors") for file in folder.glob("*.safetensors")
-    )
+    half_only = any(".fp16" in file.name for file in weight_files(folder))
     variant = {"variant": "fp16"} if half_only else {}
     return {"pretrained_model_name_or_path": folder, "use_safetensors": True, "torch_dtype": torch.float32, **variant}
+
+
+def tensor_names(file: Path) -> list[str]:
+    """What is in a .safetensors file, by its header; raises `UserError` where it is not whole."""
+    with opened_weights(file) as opened:
+        return list(opened.keys())
 
 
 @contextmanager

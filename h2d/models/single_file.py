@@ -11,7 +11,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from h2d.errors import UserError
-from h2d.models.reading import opened_weights
+from h2d.models.reading import opened_weights, tensor_names
 
 UNET: Final = "model.diffusion_model."
 VAE: Final = "first_stage_model."
@@ -23,7 +23,7 @@ _CHANNELS_PER_TEXT_HEAD: Final = 64
 
 def check_file(file: Path) -> None:
     """Raise `UserError` unless all parts are in the file, and the tokenizer beside it; reads the header alone."""
-    names = _names(file)
+    names = tensor_names(file)
     for prefix, part in ((UNET, "U-Net"), (VAE, "autoencoder"), (TEXT, "text encoder")):
         if not any(name.startswith(prefix) for name in names):
             raise UserError(f"{file}: holds no {part} of Stable Diffusion 1.x: nothing in it begins with {prefix}")
@@ -59,6 +59,15 @@ def unet_of(file: Path) -> Any:
         attention_head_dim=_HEADS,
     )
     return _filled(unet, convert_ldm_unet_checkpoint(state, dict(unet.config)), file, "U-Net")
+
+
+def unet_channels_of(file: Path) -> int:
+    """How many channels its U-Net takes; reads the header alone."""
+    name = f"{UNET}input_blocks.0.0.weight"
+    if name not in tensor_names(file):
+        raise UserError(f"{file}: not a checkpoint of Stable Diffusion 1.x: {name} is missing")
+    with opened_weights(file) as opened:
+        return int(opened.get_slice(name).get_shape()[1])
 
 
 def vae_of(file: Path) -> Any:
@@ -124,13 +133,8 @@ def _known(state: Mapping[str, Tensor], name: str, file: Path) -> Tensor:
 
 def _part(file: Path, prefix: str, part: str) -> dict[str, Tensor]:
     """The tensors of a part, and only these are read."""
-    chosen = [name for name in _names(file) if name.startswith(prefix)]
+    chosen = [name for name in tensor_names(file) if name.startswith(prefix)]
     if not chosen:
         raise UserError(f"{file}: holds no {part} of Stable Diffusion 1.x: nothing in it begins with {prefix}")
     with opened_weights(file) as opened:
         return {name: opened.get_tensor(name) for name in chosen}
-
-
-def _names(file: Path) -> list[str]:
-    with opened_weights(file) as opened:
-        return list(opened.keys())

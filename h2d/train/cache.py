@@ -78,7 +78,7 @@ class Cache:
         fixed = []
         for index in indices:
             row = self._rows.row_in_order(index)
-            with bad_sample(row):
+            with bad_sample(self._rows, row, index):
                 fixed.append(self._examples.fixed(row, None))
             self._ids.append(row["id"])
         tensors = {name: torch.stack([example[name] for example in fixed]) for name in fixed[0]}

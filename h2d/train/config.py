@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from h2d.config import config
+from h2d.errors import UserError
 
 
 @config
@@ -16,7 +17,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-5
     warmup_steps: int = 500
     decay: Literal["none", "cosine"] = "none"
-    """`cosine` lets the rate fall to zero at the last step. The paper's is constant."""
+    """`cosine` lets the rate fall to zero at the last step, whose number is then fixed. The paper's is constant."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     epsilon: float = 1e-8
@@ -120,9 +121,20 @@ class TrainConfig:
         if self.size_px % 64:
             raise ValueError(f"size_px must be a multiple of 64, got {self.size_px}")
 
+    def micro_batch_of(self, num_processes: int) -> int:
+        """Samples at a time of each process; raises `UserError` where the batch cannot be dealt."""
+        micro = self.speed.micro_batch or max(1, self.global_batch // num_processes)
+        if self.global_batch % (micro * num_processes):
+            raise UserError(
+                f"global_batch = {self.global_batch} is no multiple of {num_processes} processes x {micro} samples: "
+                "change global_batch, speed.micro_batch or the number of processes"
+            )
+        return micro
+
 
 UNTOUCHED: tuple[str, ...] = ("out", "steps", "device", "output", "speed")
-"""Top-level fields that may differ when a run goes on: they change no number that is learnt, up to rounding."""
+"""Top-level fields that may differ when a run goes on: they change no number that is learnt, up to rounding. `steps`
+only where the rate does not fall towards the last of them."""
 
 
 def _positive(owner: Any, *names: str) -> None:

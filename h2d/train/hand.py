@@ -19,11 +19,20 @@ from torch import Tensor, nn
 from h2d.config import config
 from h2d.errors import UserError
 from h2d.manifests.masks import DEFAULT_DILATION, read_mask
-from h2d.models.base import cell_px, check_parts, load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.base import (
+    cell_px,
+    check_parts,
+    check_text_to_image,
+    load_scheduler,
+    load_text_encoder,
+    load_tokenizer,
+    load_unet,
+    load_vae,
+)
 from h2d.models.checkpoint import write_facts
 from h2d.models.conditioning import SIGMA_PX, WristRule, flip_hands, hand_condition
 from h2d.models.diffusion import add_noise, mask_loss, noise_loss, target
-from h2d.models.hand_generator import HandGenerator, build_hand_generator
+from h2d.models.hand_generator import HandGenerator, Init, build_hand_generator, check_init
 from h2d.models.mask_head import Reading
 from h2d.train.base_folder import base_folder
 from h2d.train.batches import decode_square, draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_picture
@@ -42,7 +51,7 @@ class HandOptions:
 
     base: str = "stable-diffusion-1.5"
     """A text-to-image checkpoint by name or path; `tiny` for the miniature."""
-    conv_in_init: str = "random"
+    conv_in_init: Init = "random"
     mask_reading: Reading = "literal_resize"
     mask_channels: tuple[int, ...] = (128, 64, 32)
     mask_weight: float = 0.5
@@ -56,6 +65,9 @@ class HandOptions:
     sigma_px: float = SIGMA_PX
     wrist: WristRule = "all"
     dilation_px: int = DEFAULT_DILATION
+
+    def __post_init__(self) -> None:
+        check_init(self.conv_in_init)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,8 +144,9 @@ class HandStage:
         return np.nan_to_num(np.asarray(pixels, np.float64)) > 0
 
     def check(self) -> None:
-        """Find the base."""
+        """Find the base, a text-to-image one."""
         check_parts(self._base)
+        check_text_to_image(self._base)
 
     def examples(self) -> HandExamples:
         """With CLIP's tokenizer."""
@@ -184,6 +197,7 @@ class HandStage:
         masks = mask_loss(mask, batch["mask"])
         return Losses(
             total=noise.mean() + self._options.mask_weight * masks.mean(),
+            all_parts=(noise + self._options.mask_weight * masks).detach(),
             parts={"noise": noise.detach().mean(), "mask": masks.detach().mean()},
             per_sample=noise.detach(),
             timesteps=batch["timesteps"],

@@ -12,15 +12,19 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from h2d.errors import JobError, UserError
 from h2d.images import DecodeError
 from h2d.machine import keep_freed_memory
 from h2d.train.batches import as_floats
 from h2d.train.rows import Rows
-from h2d.train.stage import Batch, Example, Examples
+from h2d.train.stage import Batch, Example, Examples, Row
 
 
-class BadSampleError(RuntimeError):
-    """A row that cannot be made into an example."""
+class BadSampleError(JobError):
+    """A row that cannot be made into an example: a finished manifest was damaged since, or holds what it must not.
+
+    The run stops, for what it learns from would be another set without that row.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,26 +58,27 @@ def step_batches(
     """The micro-batches of this process from one step to another, in order."""
     plan = share.plan(first_step, last_step)
     loader: DataLoader[Any] = DataLoader(
-        _Positions(rows, examples, seed),
-        batch_sampler=plan,
+        _Batches(rows, examples, seed),
+        sampler=plan,
+        batch_size=None,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=_as_it_is,
         worker_init_fn=_start_worker,
         pin_memory=pin,
         # Else the loader would draw its workers' seed from the global generator.
         generator=torch.Generator().manual_seed(seed),
         multiprocessing_context="forkserver" if workers else None,
     )
-    for tensors, ids in loader:
+    for made in loader:
+        if isinstance(made, JobError | UserError):
+            raise made
+        tensors, ids = made
         yield Batch(tensors=tensors, ids=tuple(ids))
 
 
 def fixed_batch(rows: Rows, examples: Examples, indices: Sequence[int], *, seed: int) -> Batch:
     """Rows by index of the table's order, without augmentation: the same at every call."""
-    made = [
-        _example(examples, rows.row_in_order(index), np.random.default_rng((seed, 1, index)), training=False)
-        for index in indices
-    ]
+    made = [_fixed_example(rows, index, examples, np.random.default_rng((seed, 1, index))) for index in indices]
     tensors, ids = _collate(made)
     return Batch(tensors=tensors, ids=tuple(ids))
 
@@ -84,12 +89,22 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     return Batch(tensors=tensors, ids=batch.ids)
 
 
-class _Positions(Dataset[tuple[str, Example]]):
+class _Batches(Dataset[Any]):
+    """By lists of positions."""
+
     def __init__(self, rows: Rows, examples: Examples, seed: int) -> None:
         self._rows, self._examples, self._seed = rows, examples, seed
 
-    def __getitem__(self, position: int) -> tuple[str, Example]:
-        return _example(self._examples, self._rows.row(position), positions_of(self._seed, position), training=True)
+    def __getitem__(self, positions: list[int]) -> tuple[dict[str, torch.Tensor], list[str]] | JobError | UserError:
+        try:
+            return _collate([self._example(position) for position in positions])
+        except (JobError, UserError) as error:
+            return error  # raised in a loader process, it would come out with a traceback in its message
+
+    def _example(self, position: int) -> tuple[str, Example]:
+        row = self._rows.row(position)
+        with bad_sample(self._rows, row, self._rows.index(position)):
+            return row["id"], self._examples(row, positions_of(self._seed, position), training=True)
 
 
 def positions_of(seed: int, position: int) -> np.random.Generator:
@@ -98,17 +113,21 @@ def positions_of(seed: int, position: int) -> np.random.Generator:
 
 
 @contextmanager
-def bad_sample(row: Any) -> Iterator[None]:
-    """Turn what a row's content raises into a `BadSampleError` that names the row."""
+def bad_sample(rows: Rows, row: Row, index: int) -> Iterator[None]:
+    """Turn what a row's content raises into a `BadSampleError` that names file, row and remedy."""
     try:
         yield
     except (DecodeError, ValueError, KeyError) as error:
-        raise BadSampleError(f"{row['id']}: {type(error).__name__}: {error}") from error
+        raise BadSampleError(
+            f"{rows.path(index)}: row {row['id']}: {type(error).__name__}: {error}: the last checkpoint is whole; put "
+            "the file back as it was and the same command goes on, or prepare anew and train by --fresh"
+        ) from error
 
 
-def _example(examples: Examples, row: Any, random: np.random.Generator, *, training: bool) -> tuple[str, Example]:
-    with bad_sample(row):
-        return row["id"], examples(row, random, training=training)
+def _fixed_example(rows: Rows, index: int, examples: Examples, random: np.random.Generator) -> tuple[str, Example]:
+    row = rows.row_in_order(index)
+    with bad_sample(rows, row, index):
+        return row["id"], examples(row, random, training=False)
 
 
 def _collate(made: list[tuple[str, Example]]) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -116,6 +135,10 @@ def _collate(made: list[tuple[str, Example]]) -> tuple[dict[str, torch.Tensor], 
     # Torch's own, for it stacks into the memory that a worker shares with the trainer, and saves a copy.
     tensors = {name: default_collate([example[name] for _, example in made]) for name in names}
     return tensors, [name for name, _ in made]
+
+
+def _as_it_is(made: Any) -> Any:
+    return made
 
 
 def _start_worker(_worker: int) -> None:

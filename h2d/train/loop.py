@@ -22,7 +22,7 @@ from h2d.train.loading import on_device, step_batches
 from h2d.train.looking import Looker
 from h2d.train.plan import Plan, plan
 from h2d.train.report import write_report
-from h2d.train.setting_up import check_gpu_memory, share_of, start_accelerator
+from h2d.train.setting_up import check_gpu_memory, share_of, start_accelerator, start_trackers
 from h2d.train.stage import Batch
 from h2d.train.step import Stepper
 from h2d.train.step_log import StepLog, Watch, cut_log, read_log
@@ -50,16 +50,17 @@ def train(config: TrainConfig, watch: Watch, *, fresh: bool = False) -> Outcome:
             interrupted=False,
             did_nothing=True,
         )
-    run = _Run(config, planned, fresh=fresh)
-    return run.go(watch)
+    run = _Run(config, planned)
+    return run.go(watch, fresh=fresh)
 
 
 class _Run:
-    def __init__(self, config: TrainConfig, planned: Plan, *, fresh: bool) -> None:
+    """A run that is ready for its first step; nothing is written or deleted before `go`."""
+
+    def __init__(self, config: TrainConfig, planned: Plan) -> None:
         self._config, self._plan, self._stage = config, planned, planned.stage
         self._accelerator = start_accelerator(config)
         self._share = share_of(config, self._accelerator)
-        self._open_folder(fresh=fresh)
         self._networks = self._stage.build(seed=config.seed)
         averages = load_weights(planned.resume, self._networks.trained) if planned.resume else {}
         check_gpu_memory(self._networks, self._stage, config, self._accelerator, self._share.micro_batch)
@@ -75,6 +76,7 @@ class _Run:
             self._accelerator,
             seed=config.seed,
         )
+        self._batches = self._first_batches()
 
     @property
     def _device(self) -> torch.device:
@@ -91,15 +93,16 @@ class _Run:
             remove_unfinished(out)
             cut_log(out, self._plan.first_step)
         self._accelerator.wait_for_everyone()
+        start_trackers(self._config, self._accelerator)
 
-    def go(self, watch: Watch) -> Outcome:
+    def go(self, watch: Watch, *, fresh: bool) -> Outcome:
         config, step = self._config, self._plan.first_step
         model: Path | None = None
-        batches = self._batches()
+        self._open_folder(fresh=fresh)
         log = StepLog(config.out, self._accelerator, watch, steps=config.steps, global_batch=config.global_batch)
         self._networks.trained.train()
         while step < config.steps and not log.stopped:
-            log.add(step + 1, self._stepper.take(step, batches))
+            log.add(step + 1, self._stepper.take(step, self._batches))
             step += 1
             log.settle(self._look(step), all_steps=self._saves_after(step))
             if self._saves_after(step):
@@ -119,7 +122,7 @@ class _Run:
     def _is_time(self, step: int, every: int) -> bool:
         return bool(every) and (step % every == 0 or step == self._config.steps)
 
-    def _batches(self) -> Iterator[Batch]:
+    def _first_batches(self) -> Iterator[Batch]:
         if self._config.speed.cache_latents:
             plan_of_run = self._share.plan(self._plan.first_step, self._config.steps)
             return self._cache().batches(plan_of_run, seed=self._config.seed)

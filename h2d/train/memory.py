@@ -1,5 +1,6 @@
 """How much of a GPU's memory a run needs, said before it starts."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,8 +8,9 @@ from torch import nn
 
 from h2d.errors import UserError
 
-_FULL_SIZE_PARAMETERS: Final = 860e6
-"""Of Stable Diffusion 1.5's U-Net, whose activations the stages state."""
+_FULL_SIZE: Final = 84e6
+"""Parameters of Stable Diffusion 1.5's autoencoder, the smallest network that is trained at the size for which stages
+state their activations. Those of a miniature shrink with its width, and its parameters with the square of that."""
 _SPARE: Final = 1.1
 """Our choice: for the allocator, the encoder's own activations, and what libraries hold."""
 
@@ -32,7 +34,7 @@ class Need:
         return _SPARE * (weights + micro_batch * self._sample_bytes(checkpointing=checkpointing))
 
     def _sample_bytes(self, *, checkpointing: bool) -> float:
-        share = min(1.0, self.num_trained / _FULL_SIZE_PARAMETERS) if self.num_trained < 100e6 else 1.0
+        share = min(1.0, math.sqrt(self.num_trained / _FULL_SIZE))
         width = 1 if self.half_precision else 2
         return self.activation_bytes[checkpointing] * width * share * (self.size_px / 512) ** 2
 
@@ -48,17 +50,16 @@ def check_memory(need: Need, available_bytes: float, micro_batch: int, *, checkp
     if wanted <= available_bytes:
         return
     about = f"needs about {wanted / 2**30:.1f} GiB of GPU memory at micro-batch {micro_batch}"
-    raise UserError(
-        f"{about}, {available_bytes / 2**30:.1f} GiB are free: {_remedy(need, available_bytes, micro_batch)}"
-    )
+    remedy = _remedy(need, available_bytes, micro_batch, checkpointing=checkpointing)
+    raise UserError(f"{about}, {available_bytes / 2**30:.1f} GiB are free: {remedy}")
 
 
-def _remedy(need: Need, available_bytes: float, micro_batch: int) -> str:
-    for checkpointing in (False, True):
-        size = micro_batch
-        while size >= 1:
-            if need.num_bytes(size, checkpointing=checkpointing) <= available_bytes:
-                extra = " --set speed.gradient_checkpointing=true" if checkpointing else ""
+def _remedy(need: Need, available_bytes: float, micro_batch: int, *, checkpointing: bool) -> str:
+    """The largest divisor of the micro-batch that fits, with checkpointing where none does without."""
+    sizes = [size for size in range(micro_batch, 0, -1) if micro_batch % size == 0]
+    for checkpointed in sorted({checkpointing, True}):
+        for size in sizes:
+            if need.num_bytes(size, checkpointing=checkpointed) <= available_bytes:
+                extra = "" if checkpointed == checkpointing else " --set speed.gradient_checkpointing=true"
                 return f"--set speed.micro_batch={size}{extra} fits"
-            size //= 2
     return "not one sample fits; try --set optimizer.name=adamw8bit, or a larger GPU"

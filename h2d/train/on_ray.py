@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.config import as_plain, validate_config
-from h2d.errors import UserError
+from h2d.errors import JobError, UserError
+from h2d.ray_start import SMALL_STORE_BYTES, start_ray
 from h2d.train.checkpoints import load_state, newest
 from h2d.train.config import TrainConfig
 from h2d.train.loop import Outcome, train
 from h2d.train.plan import plan
-from h2d.train.step_log import Watch, read_log
+from h2d.train.step_log import LOG_FILE, Watch, read_log
 
 _POLL_S: Final = 0.5
 
@@ -26,27 +27,33 @@ def train_on_ray(
     config: TrainConfig, watch: Watch, *, workers: int, address: str | None = None, fresh: bool = False
 ) -> Outcome:
     """Train on `workers` processes of a local Ray or of the cluster at `address`; checks everything here first."""
-    planned = plan(config, fresh=fresh)
-    if config.global_batch % (workers * (config.speed.micro_batch or 1)):
-        raise UserError(
-            f"global_batch = {config.global_batch} cannot be dealt to {workers} workers: "
-            "change global_batch or --workers"
-        )
+    planned = plan(config, fresh=fresh, num_processes=workers)
     if planned.resume and planned.first_step >= config.steps:
         return train(config, watch)
-    with _ray(address, workers), _followed(config, watch, planned.first_step):
-        _trainer(config, workers, fresh=fresh).fit()
+    with _ray(address, workers) as ray:
+        on_gpu = on_gpus(config.device, ray.cluster_resources().get("GPU", 0), workers)
+        with _followed(config, watch, planned.first_step):
+            _fit(_trainer(config, workers, on_gpu=on_gpu, fresh=fresh))
     last = newest(config.out)
     assert last is not None, config.out
     return Outcome(out=config.out, step=load_state(last)["step"], model=last / "model", interrupted=False)
 
 
-def _trainer(config: TrainConfig, workers: int, *, fresh: bool) -> Any:
-    import torch
+def on_gpus(device: str, num_gpus: float, workers: int) -> bool:
+    """Whether workers get a GPU each, by what the cluster has: this machine may be one without; raises `UserError`."""
+    if device == "cpu" or (device == "auto" and not num_gpus):
+        return False
+    if num_gpus < workers:
+        raise UserError(
+            f"--workers {workers}: each takes a GPU, and Ray has {num_gpus:g}: give fewer --workers, or --device cpu"
+        )
+    return True
+
+
+def _trainer(config: TrainConfig, workers: int, *, on_gpu: bool, fresh: bool) -> Any:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
     return TorchTrainer(
         _work,
         train_loop_config={"config": as_plain(config), "fresh": fresh, "folder": str(Path.cwd())},
@@ -54,6 +61,27 @@ def _trainer(config: TrainConfig, workers: int, *, fresh: bool) -> Any:
         torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
         run_config=RunConfig(name="workers", storage_path=str(config.out.resolve() / "ray")),
     )
+
+
+def _fit(trainer: Any) -> None:
+    """Run it; raises what a worker raised for a person to read, and `JobError` where one died."""
+    from ray.train import WorkerGroupError
+
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        failures = list(error.worker_failures.values())
+        raised = [getattr(failure, "_base_exc", None) for failure in failures]  # None where a worker died
+        for failure in raised:  # not the first one: the others may merely have lost the worker that failed
+            if isinstance(failure, UserError | JobError):
+                raise failure from None
+        if all(raised):
+            raise
+        last = " ".join(str(failures[raised.index(None)]).split())[-200:]
+        raise JobError(
+            f"a worker died: {last}: the last checkpoint is whole, the same command goes on from it; lower "
+            "speed.micro_batch or --workers if memory was short"
+        ) from None
 
 
 def _work(given: dict[str, Any]) -> None:
@@ -72,29 +100,27 @@ class _Unwatched:
 
 
 @contextmanager
-def _ray(address: str | None, workers: int) -> Iterator[None]:
-    import ray
-
-    if address:
-        ray.init(address=address)
-    else:
-        cores = max(workers + 1, os.cpu_count() or 1)
-        ray.init(address="local", num_cpus=cores, include_dashboard=False, configure_logging=False)
+def _ray(address: str | None, workers: int) -> Iterator[Any]:
+    cores = max(workers + 1, os.cpu_count() or 1)
+    ray = start_ray(address, num_cpus=cores, object_store_memory=SMALL_STORE_BYTES)
     try:
-        yield
+        yield ray
     finally:
         ray.shutdown()
 
 
 @contextmanager
 def _followed(config: TrainConfig, watch: Watch, first_step: int) -> Iterator[None]:
-    """Tell `watch` meanwhile what the workers log."""
+    """Tell `watch` meanwhile what the workers log; an earlier run's log is cut or deleted before their first step."""
     done = threading.Event()
+    log = config.out / LOG_FILE
+    earlier = log.stat().st_mtime_ns if log.exists() else None
 
     def follow() -> None:
         told = first_step
         while not done.wait(_POLL_S):
-            for record in read_log(config.out):
+            begun = log.exists() and log.stat().st_mtime_ns != earlier
+            for record in read_log(config.out) if begun else ():
                 if record["step"] > told:
                     told = record["step"]
                     watch.step_done(told, config.steps, record)

@@ -22,13 +22,14 @@ from h2d.manifests.masks import DEFAULT_DILATION, dilate
 from h2d.manifests.rle import decode_joined
 from h2d.models.base import (
     cell_px,
-    check_base,
     check_parts,
+    check_text_to_image,
     load_scheduler,
     load_text_encoder,
     load_tokenizer,
     load_unet,
     load_vae,
+    unet_channels,
 )
 from h2d.models.checkpoint import write_facts
 from h2d.models.diffusion import LossNorm, add_noise, blend, outside_loss, target
@@ -36,6 +37,7 @@ from h2d.models.outpainter import (
     Fill,
     Outpainter,
     canvas_of,
+    check_controlnet,
     copy_controlnet,
     kept_cells,
     load_controlnet,
@@ -171,15 +173,26 @@ class OutpaintStage:
         return alone & (num_hand_px(light) >= max(1, self._options.min_mask_px))
 
     def check(self) -> None:
-        """Find the base and the ControlNet."""
+        """Find the base and the ControlNet, and see that they fit."""
         check_parts(self._base)
+        channels = unet_channels(self._base)
+        if channels != self._options.in_channels:
+            raise UserError(
+                f"{self._base}: its U-Net takes {channels} channels, "
+                f"not in_channels = {self._options.in_channels}: set options.in_channels"
+            )
         cell, widths = cell_px(self._base), self._options.hint_channels
         if self._copied and 2 ** (len(widths) - 1) != cell:
             raise UserError(
                 f"options.hint_channels: {len(widths)} widths halve the skeleton {len(widths) - 1} times, but a cell of"
                 f" {self._base} is {cell} pixels wide: give {cell.bit_length()} widths"
             )
-        check_base(base_folder(self._copied, in_channels=4) if self._copied else self._controlnet)
+        if not self._copied:
+            check_controlnet(self._controlnet)
+            return
+        copied = base_folder(self._copied, in_channels=4)
+        check_parts(copied)
+        check_text_to_image(copied)
 
     def examples(self) -> OutpaintExamples:
         """With CLIP's tokenizer."""
@@ -193,11 +206,6 @@ class OutpaintStage:
     def build(self, *, seed: int) -> Networks:
         """The ControlNet, and the frozen base; only a new ControlNet's first layers are drawn."""
         unet = load_unet(self._base)
-        if unet.config["in_channels"] != self._options.in_channels:
-            raise UserError(
-                f"{self._base}: its U-Net takes {unet.config['in_channels']} channels, "
-                f"not in_channels = {self._options.in_channels}: set options.in_channels"
-            )
         if self._copied:
             base = load_unet(base_folder(self._copied, in_channels=4))
             controlnet = copy_controlnet(base, hint_channels=self._options.hint_channels, seed=seed)

@@ -34,11 +34,12 @@ class Plan:
     first_step: int
 
 
-def plan(config: TrainConfig, *, fresh: bool = False) -> Plan:
+def plan(config: TrainConfig, *, fresh: bool = False, num_processes: int = 1) -> Plan:
     """Check names, columns, weights and the output folder; raises `UserError`. Loads no network, writes nothing."""
     stage_class = resolve(STAGES, config.stage, kind="stage")
     options = validate_config(stage_class.Options, config.options, where="options")
     stage: TrainingStage = stage_class(options, size_px=config.size_px)
+    config.micro_batch_of(num_processes)
     check_optimizer(config.optimizer)
     _check_trackers(config)
     if config.speed.cache_latents:
@@ -84,6 +85,11 @@ def _check_trackers(config: TrainConfig) -> None:
 
 def _check_same(config: TrainConfig, saved: dict[str, Any], path: Path) -> None:
     ours = as_plain(config)
+    if config.optimizer.decay != "none" and config.steps != saved["steps"]:
+        raise UserError(
+            f"{path}: its rate falls to zero at step {saved['steps']} (optimizer.decay = {config.optimizer.decay}), "
+            f"now steps = {config.steps}: use the old value, another --out, or --fresh"
+        )
     for name, value in ours.items():
         if name not in UNTOUCHED and json.loads(json.dumps(value)) != saved.get(name):
             raise UserError(

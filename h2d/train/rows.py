@@ -54,7 +54,9 @@ class Rows:
         epoch, offset = divmod(position, len(self))
         window_starts, order = self._order(epoch)
         number, row = order[offset]
-        return self._values(number, row, keep=self._window_of(window_starts, order, offset))
+        if number not in self._read:
+            self._load(number, keep=self._window_of(window_starts, order, offset))
+        return self._values(number, row)
 
     def index(self, position: int) -> int:
         """The index in the table's own order of the row at a position."""
@@ -65,7 +67,13 @@ class Rows:
     def row_in_order(self, index: int) -> Row:
         """The row at an index of the table's own order; for validation and previews."""
         number = bisect_right(self._starts, index) - 1
-        return self._values(number, index - self._starts[number], keep={number})
+        if number not in self._read:
+            self._load(number, keep={number})
+        return self._values(number, index - self._starts[number])
+
+    def path(self, index: int) -> Location:
+        """The file of the row at an index of the table's own order."""
+        return self._groups[bisect_right(self._starts, index) - 1].path
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -94,13 +102,14 @@ class Rows:
         stop = starts[place] if place < len(starts) else len(order)
         return {number for number, _ in order[starts[place - 1] : stop]}
 
-    def _values(self, number: int, row: int, keep: set[int]) -> Row:
-        if number not in self._read:
-            for other in set(self._read) - keep:
-                del self._read[other]
-            group = self._groups[number]
-            with open_part(group.path) as file:
-                self._read[number] = read_cells(file, group.path, group.number, self._columns)
+    def _load(self, number: int, keep: set[int]) -> None:
+        for other in set(self._read) - keep:
+            del self._read[other]
+        group = self._groups[number]
+        with open_part(group.path) as file:
+            self._read[number] = read_cells(file, group.path, group.number, self._columns)
+
+    def _values(self, number: int, row: int) -> Row:
         index = self._groups[number].rows[row]
         return {name: _own(cells[index]) for name, cells in self._read[number].items()}
 
@@ -155,15 +164,18 @@ def divide(
 def _check_columns(manifest: Manifest, stage: TrainingStage) -> None:
     for path in manifest.parts(stage.table):
         with open_part(path) as file:
-            absent = [name for name in stage.columns if name not in file.schema_arrow.names]
+            absent = [name for name in (*stage.columns, *_light_columns(stage)) if name not in file.schema_arrow.names]
         if absent:
             raise UserError(f"{path}: column {absent[0]} is missing: {stage.table} are trained with it: prepare anew")
 
 
+def _light_columns(stage: TrainingStage) -> list[str]:
+    """What is read of every row beforehand: whether it is usable, and whom it shows."""
+    return list(dict.fromkeys((*stage.light_columns, "subject", "image_id" if stage.table == "hands" else "id")))
+
+
 def _light_groups(manifest: Manifest, stage: TrainingStage, split: str) -> list[tuple[Location, int, pa.Table]]:
-    subject = ["subject", *(["image_id"] if stage.table == "hands" else ["id"])]
-    columns = list(dict.fromkeys((*stage.light_columns, *subject)))
-    rows = manifest.row_groups(stage.table, columns, split)
+    rows = manifest.row_groups(stage.table, _light_columns(stage), split)
     return [(place.path, place.group, light) for place, light in rows]
 
 

@@ -1,11 +1,13 @@
 """From a checked configuration to what a step needs: the device, this process's share, networks in place."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from diffusers.models.modeling_utils import ModelMixin
 
+from h2d.config import as_plain
 from h2d.errors import UserError
 from h2d.train.config import TrainConfig
 from h2d.train.loading import Share
@@ -14,35 +16,34 @@ from h2d.train.stage import Networks, TrainingStage
 
 
 def start_accelerator(config: TrainConfig) -> Accelerator:
-    """The device, its precision, and the trackers; raises `UserError` where a device is wanted that is not there."""
+    """The device and its precision, writing nothing; raises `UserError` where a device is wanted that is not there."""
     cpu = config.device == "cpu" or not torch.cuda.is_available()
     if cpu and config.device == "cuda":
         raise UserError("device = cuda: no CUDA device is here: use --device cpu, or see `h2d doctor`")
     wanted = config.speed.precision
     if wanted == "auto":
         wanted = "bf16" if not cpu and torch.cuda.is_bf16_supported() else "fp32"
-    accelerator = Accelerator(
+    return Accelerator(
         cpu=cpu,
         mixed_precision="bf16" if wanted == "bf16" else "no",
         log_with=list(config.output.trackers) or None,
         project_dir=config.out / "logs",
     )
+
+
+def start_trackers(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Open the trackers, which write below the run's folder, and tell them the configuration."""
     if config.output.trackers:
-        accelerator.init_trackers(f"h2d-{config.stage}")
-    return accelerator
+        accelerator.init_trackers(f"h2d-{config.stage}", config=_flat(as_plain(config)))
 
 
 def share_of(config: TrainConfig, accelerator: Accelerator) -> Share:
     """What this process takes of a step; raises `UserError` where the batch cannot be dealt."""
-    processes = accelerator.num_processes
-    micro = config.speed.micro_batch or max(1, config.global_batch // processes)
-    if config.global_batch % (micro * processes):
-        raise UserError(
-            f"global_batch = {config.global_batch} is no multiple of {processes} processes x {micro} samples: "
-            "change global_batch or speed.micro_batch"
-        )
     return Share(
-        global_batch=config.global_batch, micro_batch=micro, rank=accelerator.process_index, num_processes=processes
+        global_batch=config.global_batch,
+        micro_batch=config.micro_batch_of(accelerator.num_processes),
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
     )
 
 
@@ -74,17 +75,36 @@ def check_gpu_memory(
     """Raise `UserError` when the run will not fit. On a GPU only: a CPU has swap, and tells."""
     if accelerator.device.type != "cuda":
         return
-    need = Need(
+    need = _gpu_need(networks, stage, config, half_precision=accelerator.mixed_precision == "bf16")
+    free, _ = torch.cuda.mem_get_info(accelerator.device)
+    check_memory(need, free, micro_batch, checkpointing=config.speed.gradient_checkpointing)
+
+
+def rehearse(config: TrainConfig, stage: TrainingStage, *, num_processes: int | None = None) -> float:
+    """Build what a run builds before its first step, and write nothing; returns the bytes that a GPU would need.
+
+    Without `num_processes` the run is one of this process: its device is checked too, and the memory of a GPU.
+    """
+    micro_batch = config.micro_batch_of(num_processes or 1)
+    accelerator = start_accelerator(config) if num_processes is None else None
+    networks = stage.build(seed=config.seed)
+    stage.examples()
+    if accelerator:
+        check_gpu_memory(networks, stage, config, accelerator, micro_batch)
+    need = _gpu_need(networks, stage, config, half_precision=config.speed.precision != "fp32")
+    return need.num_bytes(micro_batch, checkpointing=config.speed.gradient_checkpointing)
+
+
+def _gpu_need(networks: Networks, stage: TrainingStage, config: TrainConfig, *, half_precision: bool) -> Need:
+    return Need(
         num_trained=count(networks.trained),
         num_frozen=count(networks.frozen),
         size_px=config.size_px,
         activation_bytes=stage.activation_bytes,
-        half_precision=accelerator.mixed_precision == "bf16",
+        half_precision=half_precision,
         averaged=config.average.enabled,
         eight_bit=config.optimizer.name == "adamw8bit",
     )
-    free, _ = torch.cuda.mem_get_info(accelerator.device)
-    check_memory(need, free, micro_batch, checkpointing=config.speed.gradient_checkpointing)
 
 
 def _use_plain_attention(networks: Networks) -> None:
@@ -99,3 +119,14 @@ def _use_plain_attention(networks: Networks) -> None:
         change: Any = getattr(network, "set_attn_processor", None)
         if change is not None:
             change(AttnProcessor())
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by place, `optimizer.decay`; what TensorBoard takes for no hyper-parameter, lists and nothing, as text."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat

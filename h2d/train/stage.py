@@ -67,6 +67,8 @@ class Losses:
     per_sample: Float[Tensor, "b"]
     """Detached; the denoising part alone."""
     timesteps: Int[Tensor, "b"]
+    all_parts: Float[Tensor, "b"] | None = None
+    """Detached; the whole loss per sample, where `per_sample` is not the whole: to name a sample that is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,7 +61,7 @@ class Stepper:
                     )
                 self._optimizer.step()
                 self._optimizer.zero_grad()
-            samples.append((batch.ids, losses.per_sample))
+            samples.append((batch.ids, losses.per_sample if losses.all_parts is None else losses.all_parts))
             for name, value in {"loss": losses.total.detach(), **losses.parts}.items():
                 sums[name] = sums[name] + value if name in sums else value
         self.average.update(step + 1)

@@ -14,10 +14,12 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from jaxtyping import Float
 from torch import Tensor
 
 from h2d.errors import JobError
+from h2d.manifests.files import write_text
 
 LOG_FILE: Final = "log.jsonl"
 
@@ -40,7 +42,7 @@ class Measured:
     values: dict[str, Float[Tensor, ""]]
     """Means over this process's samples, by name; the first is the loss."""
     samples: list[tuple[tuple[str, ...], Float[Tensor, "b"]]]
-    """Names of the samples and the loss of each, by micro-batch."""
+    """Names of the samples and the loss of each, all its parts, by micro-batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +97,7 @@ class StepLog:
             pending.copied.synchronize()
         values = dict(zip(pending.names, pending.numbers.tolist(), strict=True))
         self.stopped = self.stopped or values.pop("stop") > 0
-        _refuse_non_finite(pending, values)
+        self._refuse_non_finite(pending, values)
         self._num_read += 1
         rate = self._num_read * self._global_batch / (time.monotonic() - self._started)
         record = {"step": pending.step, **values, "samples_per_s": rate, **pending.extra}
@@ -105,6 +107,19 @@ class StepLog:
             log.write(json.dumps(record) + "\n")
         self._accelerator.log({name: value for name, value in record.items() if name != "step"}, step=pending.step)
         self._watch.step_done(pending.step, self._steps, record)
+
+    def _refuse_non_finite(self, pending: _Pending, values: dict[str, float]) -> None:
+        """Every process sees the same means and comes here at the same step, so they may tell each other names."""
+        wrong = [name for name, value in values.items() if not math.isfinite(value)]
+        if not wrong:
+            return
+        losses = [pair for ids, values in pending.samples for pair in zip(ids, values.tolist(), strict=True)]
+        told = gather_object(losses)
+        bad = [name for name, value in told if not math.isfinite(value)] or [name for name, _ in told]
+        raise JobError(
+            f"step {pending.step}: {', '.join(wrong)} not finite; samples: {', '.join(bad)}: "
+            "the last checkpoint is whole; lower optimizer.learning_rate or look at these samples"
+        )
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
@@ -118,16 +133,4 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 def cut_log(out: Path, step: int) -> None:
     """Forget what was logged after the checkpoint that the run goes on from."""
     records = [record for record in read_log(out) if record["step"] <= step]
-    (out / LOG_FILE).write_text("".join(f"{json.dumps(record)}\n" for record in records))
-
-
-def _refuse_non_finite(pending: _Pending, values: dict[str, float]) -> None:
-    wrong = [name for name, value in values.items() if not math.isfinite(value)]
-    if not wrong:
-        return
-    losses = [pair for ids, values in pending.samples for pair in zip(ids, values.tolist(), strict=True)]
-    bad = [name for name, value in losses if not math.isfinite(value)] or [name for name, _ in losses]
-    raise JobError(
-        f"step {pending.step}: {', '.join(wrong)} not finite; samples: {', '.join(bad)}: "
-        "the last checkpoint is whole; lower optimizer.learning_rate or look at these samples"
-    )
+    write_text(out / LOG_FILE, "".join(f"{json.dumps(record)}\n" for record in records))

@@ -22,7 +22,7 @@ from h2d.config import config
 from h2d.images import decode_rgb, resize
 from h2d.models.base import (
     cell_px,
-    check_base,
+    check_parts,
     load_scheduler,
     load_text_encoder,
     load_tokenizer,
@@ -122,8 +122,8 @@ class VaeStage:
         return np.ones(len(light), bool)
 
     def check(self) -> None:
-        """Find the base."""
-        check_base(self._base)
+        """Find the base, all of which is saved again with the new autoencoder."""
+        check_parts(self._base)
 
     def examples(self) -> VaeExamples:
         """Windows need no words."""

@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from h2d.cli import main
 from h2d.cli.train import _choices
+from h2d.cli.train_progress import TrainProgress
 from h2d.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -43,3 +45,20 @@ def test_8_bit_adam_without_its_package_is_one_line_before_anything_is_read(tmp_
         "h2d: optimizer.name = adamw8bit needs bitsandbytes: pip install bitsandbytes, or set optimizer.name=adamw"
     ]
     assert not (tmp_path / "run").exists()
+
+
+def test_where_no_bar_is_drawn_lines_say_the_time_left(monkeypatch, capsys):
+    clock = SimpleNamespace(monotonic=lambda: 20.0 * len(told))
+    monkeypatch.setattr("h2d.cli.train_progress.time", clock)
+    monkeypatch.setattr("h2d.pipelines.progress_file.time", clock)
+    told: list[int] = []
+    with TrainProgress(quiet=False) as progress:
+        for step in (1, 2, 3, 4):
+            told.append(step)
+            progress.step_done(step, 4, {"loss": 0.5, "samples_per_s": 1.6})
+    assert capsys.readouterr().err.splitlines() == [
+        "step 1/4  loss 0.5000  1.6 samples/s",
+        "step 2/4  loss 0.5000  1.6 samples/s  40 s left",
+        "step 3/4  loss 0.5000  1.6 samples/s  20 s left",
+        "step 4/4  loss 0.5000  1.6 samples/s",
+    ]

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import stand_in
@@ -22,11 +23,13 @@ from stand_in import Silent, losses, stand_in_config
 
 from h2d.errors import JobError, UserError
 from h2d.manifests.store import Manifest
+from h2d.models.diffusion import mask_loss
 from h2d.train.checkpoints import newest
 from h2d.train.loop import train
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.rows import Group, Rows, divide
 from h2d.train.setting_up import place
+from h2d.train.step_log import Measured, StepLog, cut_log, read_log
 
 STAGES = {
     "stand-in": {},
@@ -113,6 +116,19 @@ def test_where_no_checkpoint_is_whole_the_remedy_is_said(small_manifest, tmp_pat
         train(stand_in_config(small_manifest, tmp_path), Silent())
 
 
+def test_fresh_deletes_the_old_run_only_when_all_is_ready_for_the_first_step(small_manifest, tmp_path, monkeypatch):
+    outcome = train(stand_in_config(small_manifest, tmp_path, steps=3), Silent())
+    with monkeypatch.context() as patched:
+        patched.setattr(stand_in.StandIn, "build", Mock(side_effect=UserError("cannot be built")))
+        with pytest.raises(UserError, match="cannot be built"):
+            train(stand_in_config(small_manifest, tmp_path, steps=2), Silent(), fresh=True)
+    assert newest(tmp_path) == outcome.model.parent
+    assert len(losses(tmp_path)) == 3
+    train(stand_in_config(small_manifest, tmp_path, steps=2), Silent(), fresh=True)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000002"]
+    assert len(losses(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_resumed_gives_the_same_losses(small_manifest, tmp_path, stage):
     for name, stops in {"whole": [25], "twice": [5, 25]}.items():
@@ -160,6 +176,64 @@ def test_non_finite_loss_names_step_part_and_sample(small_manifest, tmp_path):
     poisoned = Manifest(small_manifest).table("hands", ["id"], "train")["id"][0].as_py()
     with pytest.raises(JobError, match=rf"step \d+: loss, noise.* not finite; samples: {poisoned}:"):
         train(stand_in_config(small_manifest, tmp_path, options={"poison": poisoned}), Silent())
+
+
+def test_where_a_part_of_the_loss_is_not_finite_its_sample_is_named(small_manifest, tmp_path, monkeypatch):
+    def spoilt(predicted, mask):
+        losses = mask_loss(predicted, mask)
+        losses[-1] = float("nan")
+        return losses
+
+    monkeypatch.setattr("h2d.train.hand.mask_loss", spoilt)
+    quiet = {"validate_every": 0, "preview_every": 0}
+    asked = {"stage": "hand", "steps": 1, "options": {"base": "tiny", "mask_channels": [8, 8, 8]}, "output": quiet}
+    with pytest.raises(JobError, match=r"step 1: loss, mask.* not finite; samples: [^,]+: the last"):
+        train(stand_in_config(small_manifest, tmp_path, **asked), Silent())
+
+
+def test_each_process_names_the_samples_that_are_not_finite_elsewhere(tmp_path, monkeypatch):
+    elsewhere = [("bad", float("nan")), ("good", 0.5)]
+    monkeypatch.setattr("h2d.train.step_log.gather_object", lambda ours: [*ours, *elsewhere])
+    log = StepLog(tmp_path, Accelerator(cpu=True), Silent(), steps=1, global_batch=4)
+    samples = [(("innocent", "too"), torch.tensor([1.0, 2.0]))]
+    log.add(1, Measured(values={"loss": torch.tensor(float("nan"))}, samples=samples))
+    with pytest.raises(JobError, match=r"step 1: loss not finite; samples: bad: "):
+        log.settle({}, all_steps=True)
+
+
+def test_the_log_is_cut_whole_or_not_at_all(tmp_path, monkeypatch):
+    lines = "".join(f'{{"step": {step}}}\n' for step in (1, 2, 3))
+    (tmp_path / "log.jsonl").write_text(lines)
+    with monkeypatch.context() as patched:
+        patched.setattr("h2d.manifests.files.os.fsync", Mock(side_effect=OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            cut_log(tmp_path, 2)
+    assert (tmp_path / "log.jsonl").read_text() == lines
+    cut_log(tmp_path, 2)
+    assert [record["step"] for record in read_log(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize("speed", [{"loader_workers": 0}, {"loader_workers": 1}])
+def test_a_row_that_cannot_be_decoded_stops_the_run_in_one_line(small_manifest, tmp_path, speed):
+    shutil.copytree(small_manifest, tmp_path / "rows")
+    (part, *_) = sorted((tmp_path / "rows/hands/train").glob("*.parquet"))
+    table = pq.read_table(part)
+    rows = table.to_pylist()
+    for row in rows:
+        row["image"]["bytes"] = b"no jpeg"
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), part)
+    with pytest.raises(JobError) as told:
+        train(stand_in_config(tmp_path / "rows", tmp_path / "run", speed=speed), Silent())
+    assert "\n" not in str(told.value)
+    assert str(told.value).startswith(f"{part}: row {rows[0]['id'].split('/')[0]}/")
+    assert "DecodeError: not a picture that can be decoded: the last checkpoint is whole" in str(told.value)
+
+
+def test_other_steps_are_refused_where_the_rate_falls_towards_the_last(small_manifest, tmp_path):
+    optimizer = {"learning_rate": 1e-2, "warmup_steps": 1, "decay": "cosine"}
+    train(stand_in_config(small_manifest, tmp_path, steps=2, optimizer=optimizer), Silent())
+    with pytest.raises(UserError, match=r"falls to zero at step 2 \(optimizer\.decay = cosine\), now steps = 3"):
+        train(stand_in_config(small_manifest, tmp_path, steps=3, optimizer=optimizer), Silent())
 
 
 def test_another_seed_is_refused_on_resume(small_manifest, tmp_path):
@@ -240,6 +314,22 @@ def test_a_column_that_is_missing_is_found_before_the_first_step(small_manifest,
     with pytest.raises(UserError, match=r"part-00000\.parquet: column image is missing: hands are trained with it"):
         train(stand_in_config(tmp_path / "rows", tmp_path / "run"), Silent())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_light_column_that_is_missing_is_said_as_others_are(small_manifest, tmp_path):
+    shutil.copytree(small_manifest, tmp_path / "rows")
+    for part in (tmp_path / "rows/hands").rglob("*.parquet"):
+        pq.write_table(pq.read_table(part).drop_columns(["subject"]), part)
+    with pytest.raises(UserError, match=r"part-00000\.parquet: column subject is missing: hands are trained with it"):
+        train(stand_in_config(tmp_path / "rows", tmp_path / "run"), Silent())
+
+
+def test_a_row_in_memory_does_not_ask_for_its_window(small_manifest, monkeypatch):
+    stage = stand_in.StandIn(stand_in.StandInOptions(), size_px=64)
+    parts = divide([Manifest(small_manifest)], stage, seed=0, held_out_share=0, window_groups=2)
+    first = parts.training.row(0)["id"]
+    monkeypatch.setattr(Rows, "_window_of", Mock(side_effect=AssertionError))
+    assert parts.training.row(0)["id"] == first
 
 
 @pytest.mark.parametrize(("precision", "processor"), [("bf16", AttnProcessor), ("no", AttnProcessor2_0)])

@@ -1,13 +1,15 @@
 import json
+from unittest.mock import Mock
 
 import pytest
 import stand_in
+import yaml
 from stand_in import Silent, stand_in_config
 
-from h2d.errors import UserError
+from h2d.errors import JobError, UserError
 from h2d.train.config import TrainConfig
 from h2d.train.loop import train
-from h2d.train.on_ray import train_on_ray
+from h2d.train.on_ray import _fit, on_gpus, train_on_ray
 
 
 def hand_config(manifest, out) -> TrainConfig:
@@ -29,7 +31,7 @@ def test_two_workers_give_the_losses_of_one_with_the_double_batch(small_manifest
 
 
 def test_a_batch_that_cannot_be_dealt_is_refused(small_manifest, tmp_path):
-    with pytest.raises(UserError, match="cannot be dealt to 3 workers"):
+    with pytest.raises(UserError, match="global_batch = 4 is no multiple of 3 processes x 1 samples"):
         train_on_ray(stand_in_config(small_manifest, tmp_path), Silent(), workers=3)
     assert stand_in.StandIn
 
@@ -42,8 +44,53 @@ def test_unknown_and_missing_trackers_are_refused(small_manifest, tmp_path, monk
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("device", "num_gpus", "on_gpu"), [("auto", 0, False), ("auto", 2, True), ("cpu", 2, False), ("cuda", 4, True)]
+)
+def test_workers_have_gpus_where_the_cluster_has_them(device, num_gpus, on_gpu):
+    assert on_gpus(device, num_gpus, 2) is on_gpu
+
+
+@pytest.mark.parametrize(("device", "num_gpus"), [("auto", 1), ("cuda", 0)])
+def test_more_workers_than_gpus_are_refused_instead_of_waiting_for_ever(device, num_gpus):
+    with pytest.raises(UserError, match=f"--workers 2: each takes a GPU, and Ray has {num_gpus}"):
+        on_gpus(device, num_gpus, 2)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_tensorboard_gets_the_losses(small_manifest, tmp_path):
-    train(stand_in_config(small_manifest, tmp_path, steps=2, output={"trackers": ["tensorboard"]}), Silent())
-    assert list((tmp_path / "logs").rglob("events*"))
+def test_what_stops_a_worker_is_said_in_its_own_words(small_manifest, tmp_path):
+    asked = {"stage": "hand", "steps": 4, "options": {"base": "tiny"}}
+    train(stand_in_config(small_manifest, tmp_path, **asked), Silent())
+    asked["optimizer"] = {"learning_rate": 1e30, "warmup_steps": 0}
+    watch = Mock(wraps=Silent())
+    with pytest.raises(JobError, match=r"^step \d: .* not finite; samples: .*: the last checkpoint is whole"):
+        train_on_ray(stand_in_config(small_manifest, tmp_path, **asked), watch, workers=2, fresh=True)
+    assert all(call.args[0] < 4 for call in watch.step_done.call_args_list), "steps of the run that was deleted"
+
+
+def test_a_worker_that_dies_is_one_line_and_a_fault_of_the_program_is_raised_whole():
+    from ray.train import WorkerGroupError
+    from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+
+    def fails_with(*failures):
+        return Mock(fit=Mock(side_effect=WorkerGroupError("many\nlines", dict(enumerate(failures)))))
+
+    lost, told = UserExceptionWithTraceback(RuntimeError("peer"), ""), UserExceptionWithTraceback(UserError("one"), "")
+    with pytest.raises(UserError, match=r"^one$"):
+        _fit(fails_with(lost, told))
+    with pytest.raises(JobError, match=r"^a worker died: out of memory: the last checkpoint is whole"):
+        _fit(fails_with(lost, OSError("out of\nmemory")))
+    with pytest.raises(WorkerGroupError):
+        _fit(fails_with(lost))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensorboard_gets_losses_and_configuration_also_of_a_fresh_run(small_manifest, tmp_path):
+    for fresh in (False, True):
+        asked = stand_in_config(small_manifest, tmp_path, steps=2, output={"trackers": ["tensorboard"]})
+        train(asked, Silent(), fresh=fresh)
+        assert list((tmp_path / "logs").rglob("events*"))
+        (told,) = (tmp_path / "logs").rglob("hparams.yml")
+        assert yaml.safe_load(told.read_text())["optimizer.learning_rate"] == 1e-2
     assert (tmp_path / "report.html").exists()
