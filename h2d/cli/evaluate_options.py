@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ListFile = Annotated[Path, typer.Option("--list", metavar="FILE", help="Of h2d evaluate protocol.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="The run's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Make the named methods' pictures again; once.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the named methods' pictures and make them again.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="YAML of options on measuring.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,

@@ -47,7 +47,6 @@ def print_table(table: "Table") -> None:
 
 def print_comparison(rows: "Sequence[Comparison]") -> None:
     """Both numbers of each measure, and what is known of their difference; below them, why nothing is."""
-    from h2d.eval.report import decimals_of
     from h2d.eval.report_tables import NO_NUMBER, number_text
 
     method = ""
@@ -56,7 +55,7 @@ def print_comparison(rows: "Sequence[Comparison]") -> None:
     for heading in ("measure", "A", "B", "A less B", "interval", "p", ""):
         shown.add_column(heading, justify="left" if heading in ("measure", "") else "right")
     for row in rows:
-        decimals, paired = decimals_of(row.short), row.paired
+        decimals, paired = row.first.decimals, row.paired
         if row.method != method:
             method = row.method
             shown.add_row(Text(method, style="bold"))

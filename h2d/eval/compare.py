@@ -112,9 +112,8 @@ def _differing(one: MethodResult, other: MethodResult) -> list[str]:
             if values[0] != values[1]:
                 lines.append((name, f"{one.measures[short].name}: {name} is {values[0]!r} and {values[1]!r}"))
     for short in one.measures.keys() ^ other.measures.keys():
-        if short.startswith(("fid", "kid", "random", "clipsim")):
-            named = (one.measures.get(short) or other.measures[short]).name
-            lines.append(("", f"{named}: measured in one of them only"))
+        named = (one.measures.get(short) or other.measures[short]).name
+        lines.append(("", f"{named}: measured in one of them only"))
     unique = {name or line: line for name, line in sorted(lines, key=lambda line: line[1], reverse=True)}
     return sorted(unique.values())
 

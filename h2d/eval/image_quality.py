@@ -69,6 +69,8 @@ def _of_width(
 ) -> Measures:
     trained = real.identity["features"] != RANDOM
     frechet, kernel = ("fid", "kid") if trained else ("random_features_frechet", "random_features_kernel")
+    fg = "" if conventions.region == "whole" else "_fg"
+    columns = (f"fid{fg}", f"kid{fg}") if trained else (f"random{fg}", "")
     names = ("FID", "KID") if trained else (f"{RANDOM} Frechet distance", f"{RANDOM} kernel distance")
     region = "" if conventions.region == "whole" else "_foreground"
     sets = real.by_width[width], made.by_width[width]
@@ -80,6 +82,8 @@ def _of_width(
             name=f"{names[0]} {width}{region.replace('_', ', ')}",
             statistic=FrechetDistance(real=sets[0], made=sets[1], paired=paired),
             higher_is_better=False,
+            column=columns[0],
+            is_distance=True,
             conventions={**stated, "real_pictures": real.num_pictures},
             notes=_frechet_notes(smallest, width),
         ),
@@ -94,6 +98,8 @@ def _of_width(
                 paired=paired,
             ),
             higher_is_better=False,
+            column=columns[1],
+            is_distance=True,
             conventions={
                 **stated,
                 "real_pictures": real.num_pictures,

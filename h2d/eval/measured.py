@@ -109,6 +109,12 @@ class Measured:
     value: float | None
     num_pictures: int
     higher_is_better: bool
+    column: str = ""
+    """Of the paper's tables, `dap_hands` or `fid_fg`, or beside them, `random_fg`; empty where it has none."""
+    decimals: int = 3
+    """With which it is shown."""
+    is_distance: bool = False
+    """Between sets of pictures: it may be so small that it takes more decimals."""
     conventions: Mapping[str, Any] = field(default_factory=dict)
     """Whatever changes the number, JSON-ready: two numbers compare only where these are equal."""
     reason: str | None = None
@@ -135,6 +141,12 @@ class Measure:
     statistic: Statistic
     higher_is_better: bool
     conventions: Mapping[str, Any]
+    column: str = ""
+    decimals: int = 3
+    is_distance: bool = False
+    """As of the number."""
+    has_interval: bool = True
+    """Whether a report resamples its pictures; figures beside another that it does take time alone."""
     notes: tuple[str, ...] = ()
 
     def measured(self, counts: Counts | None = None) -> Measured:
@@ -155,6 +167,9 @@ class Measure:
             spread=spread,
             num_pictures=self.statistic.num_pictures if counts is None else int(counts.sum()),
             higher_is_better=self.higher_is_better,
+            column=self.column,
+            decimals=self.decimals,
+            is_distance=self.is_distance,
             conventions=self.conventions,
             notes=self.notes,
         )

@@ -116,7 +116,12 @@ def _oks_measures(
     }
     return {
         short + suffix: Measure(
-            name=name + _WORDS[suffix], statistic=statistic, higher_is_better=True, conventions=stated
+            name=name + _WORDS[suffix],
+            statistic=statistic,
+            higher_is_better=True,
+            column=short + suffix if short == "dap" and suffix in ("", "_hands") else "",
+            has_interval=short not in ("dap_50", "dap_75", "ar"),
+            conventions=stated,
         )
         for short, (name, statistic) in rows.items()
     }
@@ -141,6 +146,7 @@ def _error_measures(people: PairedPeople, points: Points, suffix: str, conventio
             name=f"MPJPE{_WORDS[suffix]}" + _MISSING_WORDS[missing],
             statistic=statistic,
             higher_is_better=False,
+            column=f"mpjpe{suffix}" if missing == "zero" else "",
             conventions=stated,
         )
     measures["pck" + suffix] = Measure(

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from h2d.eval.report_tables import Column, grows, interval_text, number_text
+from h2d.eval.report_tables import Column, interval_text, measured_in, number_text, with_spread
 from h2d.eval.results import MethodResult, Results
 
 COLOURS: Final = ("#0f766e", "#c2410c", "#4f46e5", "#be185d", "#a16207", "#0369a1", "#4d7c0f", "#7e22ce")
@@ -71,7 +71,7 @@ def colours_of(results: Results) -> dict[str, str]:
 
 def dots(column: Column, methods: Sequence[MethodResult], colours: Mapping[str, str]) -> Dots | None:
     """Dots of one measure; None where no method has a number."""
-    found = [(method, method.measures[column.short]) for method in methods if column.short in method.measures]
+    found = [(method, measured) for method in methods if (measured := measured_in(column.name, method))]
     known = [(method, measured, measured.value) for method, measured in found if measured.value is not None]
     if not known:
         return None
@@ -82,7 +82,7 @@ def dots(column: Column, methods: Sequence[MethodResult], colours: Mapping[str, 
     drawn = []
     for number, (method, measured, value) in enumerate(known):
         interval = measured.interval
-        said = interval_text(measured, column.decimals, grow=grows(column.short))
+        said = interval_text(measured, column.decimals)
         drawn.append(
             Dot(
                 title=method.title,
@@ -91,7 +91,7 @@ def dots(column: Column, methods: Sequence[MethodResult], colours: Mapping[str, 
                 x=_at(value, low, high),
                 low=None if interval is None else _at(interval.low, low, high),
                 high=None if interval is None else _at(interval.high, low, high),
-                text=number_text(value, column.decimals, grow=grows(column.short)) + (f" ({said})" if said else ""),
+                text=with_spread(measured, column.decimals) + (f" ({said})" if said else ""),
             )
         )
     marks = np.arange(low, high + step / 2, step)

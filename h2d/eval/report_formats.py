@@ -1,7 +1,9 @@
 """The report's tables as GitHub's Markdown and as LaTeX."""
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from h2d.eval.report_sections import Sheet
 from h2d.eval.report_tables import Cell, Table
 
 
@@ -14,6 +16,12 @@ def as_markdown(table: Table) -> str:
         title = f"*{line.title} (published)*" if line.kind == "published" else line.title
         lines.append("| " + " | ".join([title, *cells]) + " |")
     return "\n".join(lines)
+
+
+def markdown_sheet(sheet: Sheet) -> str:
+    """A table of words as GitHub's Markdown."""
+    rows = [sheet.heads, ("---",) * len(sheet.heads), *sheet.rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
 def _markdown_cell(cell: Cell, kind: str) -> str:
@@ -33,16 +41,13 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
-def as_latex(table: Table, caption: str) -> str:
+def as_latex(table: Table, caption: str, notes: Sequence[str] = ()) -> str:
     """A `table*` for booktabs and xcolor: the paper's rows in grey, the best of ours in bold, intervals small."""
-    heads = ["Method", *(f"{column.heading} {column.arrow}" for column in table.columns)]
-    rows = [r"\begin{table*}", r"  \centering", f"  \\caption{{{latex(caption)}}}",
-            f"  \\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"    \toprule",
-            "    " + " & ".join(map(latex, heads)) + r" \\", r"    \midrule"]  # fmt: skip
+    rows = []
     before = ""
     for line in table.lines:
         if before == "published" and line.kind != "published":
-            rows.append(r"    \midrule")
+            rows.append(r"\midrule")
         before = line.kind
         cells = [
             latex(line.title + (" (published)" if line.kind == "published" else "")),
@@ -50,9 +55,36 @@ def as_latex(table: Table, caption: str) -> str:
         ]
         if line.kind == "published":
             cells = [rf"\textcolor{{gray}}{{{cell}}}" for cell in cells]
-        rows.append("    " + " & ".join(cells) + r" \\")
-    rows += [r"    \bottomrule", r"  \end{tabular}", r"\end{table*}"]
-    return "\n".join(rows)
+        rows.append(_latex_row(cells))
+    heads = ["Method", *(f"{column.heading} {column.arrow}" for column in table.columns)]
+    return _latex_table(heads, rows, caption, notes)
+
+
+def latex_sheet(sheet: Sheet, caption: str, notes: Sequence[str] = ()) -> str:
+    """A table of words as a `table*` for booktabs."""
+    return _latex_table(sheet.heads, [_latex_row(map(latex, row)) for row in sheet.rows], caption, notes)
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_table(heads: Sequence[str], rows: Sequence[str], caption: str, notes: Sequence[str]) -> str:
+    lines = [
+        r"\begin{table*}",
+        r"  \centering",
+        f"  \\caption{{{latex(caption)}}}",
+        f"  \\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+        r"    \toprule",
+        "    " + _latex_row(map(latex, heads)),
+        r"    \midrule",
+        *(f"    {row}" for row in rows),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+    ]
+    if notes:
+        lines += [r"  \par\smallskip\footnotesize\raggedright", *(f"  {latex(note)}\\par" for note in notes)]
+    return "\n".join([*lines, r"\end{table*}"])
 
 
 def _latex_cell(cell: Cell) -> str:

@@ -17,10 +17,8 @@ BLEND_TITLES: Final = dict(zip(ABLATION, ("Bounding box", "Naive", "Sequential m
 class Column:
     """One measure as a column."""
 
-    short: str
-    """Of the results."""
-    published: str | None
-    """Of the paper's rows; None where the paper has no such number, as of random features."""
+    name: str
+    """Of a measure's `column`."""
     heading: str
     decimals: int
     higher_is_better: bool
@@ -68,7 +66,8 @@ class Table:
 
 def main_table(results: Results) -> Table:
     """The paper's Table I: its rows, the real pictures as the detector sees them, then the methods of the run."""
-    return _table(results, _columns(results), TABLE_1, list(results.methods))
+    columns = [*_COLUMNS, *_quality_columns(results, fg=True)]
+    return _table(results, columns, TABLE_1, list(results.methods))
 
 
 def ablation_table(results: Results) -> Table | None:
@@ -78,51 +77,40 @@ def ablation_table(results: Results) -> Table | None:
     if len(blends) < 2:
         return None
     columns = [
-        *(
-            column
-            for column in _quality_columns(results, "")
-            if "kernel" not in column.short and column.published != "kid"
-        ),
-        _column(results, "dap", "DAP", 2, True),
-        _column(results, "mpjpe", "MPJPE", 3, False),
+        *(column for column in _quality_columns(results, fg=False) if column.name != "kid"),
+        _DAP,
+        _MPJPE,
     ]
     return _table(results, columns, TABLE_2, blends, titles=BLEND_TITLES)
 
 
-def _columns(results: Results) -> list[Column]:
-    return [
-        _column(results, "dap", "DAP", 2, True),
-        _column(results, "dap_hands", "DAP hands", 2, True),
-        _column(results, "mpjpe", "MPJPE", 3, False),
-        _column(results, "mpjpe_hands", "MPJPE hands", 3, False),
-        _column(results, "clipsim", "CLIPSIM", 2, True),
-        *_quality_columns(results, "_foreground"),
-    ]
+def _column(name: str, heading: str, decimals: int, *, higher: bool = False) -> Column:
+    return Column(name=name, heading=heading, decimals=decimals, higher_is_better=higher)
 
 
-def _column(results: Results, short: str, heading: str, decimals: int, higher: bool) -> Column:
-    return Column(short=short, published=short, heading=heading, decimals=decimals, higher_is_better=higher)
+_DAP: Final = _column("dap", "DAP", 2, higher=True)
+_MPJPE: Final = _column("mpjpe", "MPJPE", 3)
+_COLUMNS: Final = (
+    _DAP,
+    _column("dap_hands", "DAP hands", 2, higher=True),
+    _MPJPE,
+    _column("mpjpe_hands", "MPJPE hands", 3),
+    _column("clipsim", "CLIPSIM", 2, higher=True),
+)
 
 
-def _quality_columns(results: Results, region: str) -> list[Column]:
-    """FID and KID, as far as Inception's weights were there; else what was computed instead, by its own name."""
-    shorts = {
-        short for one in results.methods for short in one.measures if short.endswith(region or tuple("0123456789"))
-    }
-    tail = " fg" if region else ""
-    published = "_fg" if region else ""
-    columns = [
-        Column(short=short, published=name + published, heading=heading + tail, decimals=2, higher_is_better=False)
-        for name, heading in (("fid", "FID"), ("kid", "KID"))
-        for short in [next((one for one in sorted(shorts) if one.startswith(f"{name}_")), f"{name}{region}")]
-    ]
-    for name, heading in (("random_features_frechet", "random features"),):
-        columns += [
-            Column(short=short, published=None, heading=heading + tail, decimals=2, higher_is_better=False)
-            for short in sorted(shorts)
-            if short.startswith(name)
-        ]
+def _quality_columns(results: Results, *, fg: bool) -> list[Column]:
+    """FID and KID, and what was computed where Inception's weights were not there, by its own name."""
+    end, tail = ("_fg", " fg") if fg else ("", "")
+    columns = [_column(name + end, heading + tail, 2) for name, heading in (("fid", "FID"), ("kid", "KID"))]
+    if any(measured_in(f"random{end}", method) for method in results.methods):
+        columns.append(_column(f"random{end}", f"random features{tail}", 2))
     return columns
+
+
+def measured_in(column: str, method: MethodResult) -> Measured | None:
+    """A method's number in a column; None where there is none."""
+    return next((one for one in method.measures.values() if one.column == column), None)
 
 
 def _table(
@@ -133,10 +121,10 @@ def _table(
     *,
     titles: Mapping[str, str] | None = None,
 ) -> Table:
-    best = {column.short: _best(column, methods) for column in columns}
+    best = {column.name: _best(column, methods) for column in columns}
     lines = [_published_line(row, columns) for row in published]
     for method in sorted(methods, key=lambda one: not one.is_real):
-        cells = tuple(_cell(column, method, results, best[column.short]) for column in columns)
+        cells = tuple(_cell(column, method, results, best[column.name]) for column in columns)
         title = (titles or {}).get(method.name, method.title)
         lines.append(Line(title=title, kind="real" if method.is_real else "ours", cells=cells))
     return Table(columns=tuple(columns), lines=tuple(lines), has_published=bool(published))
@@ -147,7 +135,7 @@ def _best(column: Column, methods: Sequence[MethodResult]) -> float | None:
     values = [
         measured.value
         for method in methods
-        if not method.is_real and (measured := method.measures.get(column.short)) and measured.value is not None
+        if not method.is_real and (measured := measured_in(column.name, method)) and measured.value is not None
     ]
     if len({round(value, column.decimals) for value in values}) < 2:
         return None
@@ -155,39 +143,48 @@ def _best(column: Column, methods: Sequence[MethodResult]) -> float | None:
 
 
 def _cell(column: Column, method: MethodResult, results: Results, best: float | None) -> Cell:
-    measured = method.measures.get(column.short)
+    measured = measured_in(column.name, method)
     if measured is None:
         return Cell(text=NO_NUMBER, reason=_why_not(column, method, results))
     if measured.value is None:
         return Cell(text=NO_NUMBER, reason=measured.reason or "", notes=measured.notes)
-
-    def shown(value: float) -> str:
-        return number_text(value, column.decimals, grow=grows(column.short))
-
+    value, leading = (
+        None if one is None else number_text(one, column.decimals, grow=measured.is_distance)
+        for one in (measured.value, best)
+    )
     return Cell(
-        text=with_spread(measured, column.decimals, grow=grows(column.short)),
-        interval=interval_text(measured, column.decimals, grow=grows(column.short)),
-        is_best=best is not None and not method.is_real and shown(measured.value) == shown(best),
+        text=with_spread(measured, column.decimals),
+        interval=interval_text(measured, column.decimals),
+        is_best=not method.is_real and value == leading,
         notes=measured.notes,
     )
 
 
 def _why_not(column: Column, method: MethodResult, results: Results) -> str:
-    if method.is_real and column.published != "clipsim":
+    if method.is_real and column.name != "clipsim":
         return "the real pictures are what is compared with"
-    if column.short.endswith("foreground") and "foreground" in results.missing:
+    if column.name.endswith("_fg") and "foreground" in results.missing:
         return results.missing["foreground"]
-    for name in ("features", "text") if column.published in (None, "fid", "kid", "fid_fg", "kid_fg") else ("text",):
-        if name in results.missing:
-            return results.missing[name]
-    return "not measured"
+    return results.missing.get("text" if column.name == "clipsim" else "features", "not measured")
 
 
-def with_spread(measured: Measured, decimals: int, *, grow: bool = False) -> str:
-    """The number, and its standard deviation over subsets where it has one."""
+def with_spread(measured: Measured, decimals: int | None = None) -> str:
+    """The number, by its own decimals or others, and its standard deviation over subsets where it has one."""
     assert measured.value is not None
-    text = number_text(measured.value, decimals, grow=grow)
-    return text if measured.spread is None else f"{text} ± {number_text(measured.spread, decimals, grow=grow)}"
+    numbers = [one for one in (measured.value, measured.spread) if one is not None]
+    return " ± ".join(_shown(measured, number, decimals) for number in numbers)
+
+
+def interval_text(measured: Measured, decimals: int | None = None) -> str:
+    """`0.74 to 0.79`, or nothing."""
+    if measured.interval is None:
+        return ""
+    ends = measured.interval.low, measured.interval.high
+    return " to ".join(_shown(measured, end, decimals) for end in ends)
+
+
+def _shown(measured: Measured, number: float, decimals: int | None) -> str:
+    return number_text(number, measured.decimals if decimals is None else decimals, grow=measured.is_distance)
 
 
 def number_text(value: float, decimals: int, *, grow: bool = False) -> str:
@@ -197,27 +194,14 @@ def number_text(value: float, decimals: int, *, grow: bool = False) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def grows(short: str) -> bool:
-    """Whether a measure may be so small that its usual decimals show nothing: distances between sets."""
-    return short.startswith(("fid", "kid", "random"))
-
-
-def interval_text(measured: Measured, decimals: int, *, grow: bool = False) -> str:
-    """`0.74 to 0.79`, or nothing."""
-    if measured.interval is None:
-        return ""
-    low, high = (number_text(end, decimals, grow=grow) for end in (measured.interval.low, measured.interval.high))
-    return f"{low} to {high}"
-
-
 def _published_line(row: Published, columns: Sequence[Column]) -> Line:
     cells = []
     for column in columns:
-        if column.published is None or column.published not in row.values:
+        if column.name not in row.values:
             cells.append(Cell(text=NO_NUMBER, reason="the paper has no such number"))
             continue
-        text = f"{row.values[column.published]:.{column.decimals}f}"
-        if column.published in row.spread:
-            text += f" ± {row.spread[column.published]:.{row.decimals.get(column.published + '_spread', 2)}f}"
+        text = f"{row.values[column.name]:.{column.decimals}f}"
+        if column.name in row.spread:
+            text += f" ± {row.spread[column.name]:.{row.decimals.get(column.name + '_spread', 2)}f}"
         cells.append(Cell(text=text))
     return Line(title=row.title, kind="published", cells=tuple(cells))

@@ -112,7 +112,7 @@ def _method_result(
 ) -> MethodResult:
     measured = {}
     for short, measure in subject.measures.items():
-        if choices.resamples and not short.startswith(("dap_50", "dap_75", "ar")):
+        if choices.resamples and measure.has_interval:
             measured[short] = with_interval(measure, groups=groups, **resampling(measure.statistic, choices))
         else:
             measured[short] = measure.measured()

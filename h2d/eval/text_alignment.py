@@ -110,6 +110,8 @@ def alignment_measures(pictures: Float32[np.ndarray, "n d"], texts: TextEmbeddin
             name="CLIPSIM",
             statistic=statistic,
             higher_is_better=True,
+            column="clipsim",
+            decimals=2,
             conventions={**model.identity, "max_tokens": model.max_tokens, "longer": "cut"},
             notes=(note,) if num_cut else (),
         )

@@ -29,25 +29,30 @@ def write_tiny(folder: Path, *, seed: int = 0, in_channels: int = 4) -> None:
     _scheduler().save_pretrained(folder / "scheduler")
 
 
-def write_tiny_clip(folder: Path, *, seed: int = 0) -> None:
-    """Write CLIP, both towers, with its tokenizer and preprocessing, as `openai/clip-vit-base-patch16` is published."""
+def write_tiny_clip(folder: Path, *, seed: int = 0, large: bool = False) -> None:
+    """Write CLIP, both towers, with its tokenizer and preprocessing, as `openai/clip-vit-base-patch16` is published.
+
+    `large`: as `clip-vit-large-patch14`, with patches of 14 pixels and a wider and deeper tower for pictures.
+    """
     from transformers import CLIPConfig, CLIPModel
 
     _write_tokenizer(folder)
     num_words = _vocabulary_size(folder)
     small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     text = {"vocab_size": num_words, "bos_token_id": num_words - 2, "eos_token_id": num_words - 1}
-    vision = {"image_size": 32, "patch_size": 16}
+    patch_px = 14 if large else 16
+    vision = {"image_size": 2 * patch_px, "patch_size": patch_px}
+    vision |= {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 3} if large else {}
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         config = CLIPConfig(text_config={**small, **text}, vision_config={**small, **vision}, projection_dim=16)
         CLIPModel(config).eval().save_pretrained(folder, safe_serialization=True)
     preprocessing = {
-        "crop_size": 32,
+        "crop_size": 2 * patch_px,
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
         "resample": 3,
-        "size": 32,
+        "size": 2 * patch_px,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from h2d.cli import app, evaluate
 from h2d.errors import UserError
 from h2d.eval.methods import ABLATION, METHODS, Made
-from h2d.images import load_rgb
+from h2d.images import encode_png, load_rgb
 
 TESTS = Path(__file__).parent.parent
 
@@ -191,7 +191,7 @@ def test_sizes_beyond_reason_are_refused(place, tmp_path):
         "evaluate", "protocol", "--manifest", place / "manifest", "--size", 1_000_000, "--out", tmp_path / "list.jsonl"
     )
     assert ended.exit_code == 2
-    assert "64<=x<=4096" in ended.output
+    assert "4096" in ended.output
 
 
 def test_a_report_is_compared_with_itself(place, run):
@@ -236,6 +236,20 @@ def test_help_names_every_method():
     assert all(name in text for name in METHODS)
 
 
+def test_an_unreadable_picture_is_one_line_and_nothing_is_taken_over(place, list_file, tmp_path):
+    source = tmp_path / "theirs"
+    source.mkdir()
+    for name in ("00000", "00001", "00002"):
+        (source / f"{name}.png").write_bytes(encode_png(np.full((128, 128, 3), 90, np.uint8)))
+    for damage, reason in ((b"", "the file is empty"), ((source / "00000.png").read_bytes()[:60], "not a picture")):
+        (source / "00002.png").write_bytes(damage)
+        with pytest.raises(UserError) as caught:
+            call("evaluate", "folder", source, "--list", list_file, "--out", tmp_path / "run", "--device", "cpu")
+        assert str(caught.value).startswith(f"{source / '00002.png'}: {reason}")
+        assert str(caught.value).endswith("make it again, then the same command")
+        assert not (tmp_path / "run" / "methods").exists()
+
+
 @pytest.mark.slow
 def test_ray_workers_give_the_numbers_of_this_process(place, list_file, run):
     arguments = [
@@ -249,5 +263,8 @@ def test_ray_workers_give_the_numbers_of_this_process(place, list_file, run):
     )
     one, other = json.loads(done.stdout)["methods"][1], run["methods"][3]
     assert one["name"] == other["name"] == "two-stage"
-    assert one["measures"]["mpjpe"]["value"] == pytest.approx(other["measures"]["mpjpe"]["value"], abs=0.02)
     assert one["measures"]["mpjpe"]["conventions"] == other["measures"]["mpjpe"]["conventions"]
+    for number in range(3):
+        made, here = (load_rgb(place / at / f"methods/two-stage/pictures/{number:05d}.png") for at in ("ray", "run"))
+        assert made.std() > 10, "it shows something"
+        np.testing.assert_allclose(made.astype(int), here, atol=2, err_msg="batches change rounding alone")

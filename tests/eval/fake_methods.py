@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -94,6 +95,33 @@ class FakeDetector:
         points = FOUND[key]
         hands = {side: FoundHand(points=points[hand], found_by="fake") for side, hand in HANDS.items()}
         return Detection(num_persons=1, body=points.copy(), hands=hands)
+
+
+class SlowMethod(ShiftedMethod):
+    """Takes its time, so that it can be killed in between."""
+
+    title: ClassVar[str] = "Slow"
+    code: ClassVar[int] = 4
+
+    def make(self, entries: Sequence[Any]) -> list[Made]:
+        time.sleep(0.2)
+        return super().make(entries)
+
+
+@config
+class SlowDetector:
+    """The same; finds nobody."""
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"name": "slow"}
+
+    def setup(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def detect(self, picture: np.ndarray, boxes_xywh: np.ndarray, given: Any = None) -> Detection:
+        time.sleep(0.1)
+        return Detection(num_persons=0)
 
 
 @config

@@ -1,17 +1,22 @@
 """Picture quality and agreement with the text over a whole run, on sets where the truth is known."""
 
 import cv2
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from h2d.errors import UserError
 from h2d.eval.generate import method_folder
 from h2d.eval.given import take_folder
 from h2d.eval.looking import choose_looks
+from h2d.eval.looks.base import Seen
+from h2d.eval.looks.text import embeddings_of, prompts_of
 from h2d.eval.options import LookConfig, MeasureConfig
 from h2d.eval.pictures import REAL, PictureFolder, copy_real
 from h2d.eval.placing import Silent
 from h2d.eval.report_tables import main_table
 from h2d.eval.run import Placing, evaluate_folder
+from h2d.eval.text_alignment import alignment_measures
 from h2d.models.tiny import write_tiny_clip
 
 
@@ -91,6 +96,25 @@ def test_text_is_compared_with_every_picture_the_real_ones_too(compared):
     assert same.value == pytest.approx(real.value, abs=1e-4)
     assert blurred.value != pytest.approx(real.value, abs=1e-6)
     assert same.conventions["clip"] == "clip"
+
+
+def test_the_large_clip_is_an_option_and_is_named(monkeypatch, picture_list, tmp_path):
+    name = "clip-vit-large-patch14"
+    monkeypatch.setenv("H2D_MODELS", str(tmp_path))
+    monkeypatch.setattr("h2d.models.weights._problem", lambda place, file: None)
+    write_tiny_clip(tmp_path / name, large=True)
+    looks = choose_looks(LookConfig(segmenter="none", features="none", text=name, device="cpu"))
+    noise = np.random.default_rng(0).integers(0, 256, (2, 60, 60, 3), np.uint8)
+    seen = [Seen(entry=entry, picture=picture) for entry, picture in zip(picture_list.entries, noise, strict=False)]
+    of_pictures, of_prompts = (pa.Table.from_pylist(look.look(seen)) for look in (looks.clip, looks.prompts))
+    measure = alignment_measures(embeddings_of(of_pictures), prompts_of(of_prompts), model=looks.clip.model)["clipsim"]
+    assert measure.conventions["clip"] == name
+    assert looks.clip.identity()["clip"] == name
+    assert abs(measure.measured().value) <= 100
+    base = tmp_path / "clip-vit-base-patch16"
+    write_tiny_clip(base)
+    other = choose_looks(LookConfig(segmenter="none", features="none", text=str(base), device="cpu"))
+    assert other.fingerprints["clip_pictures"] != looks.fingerprints["clip_pictures"]
 
 
 def test_what_was_asked_for_and_is_not_there_is_an_error_and_auto_a_reason(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """The report: tables as the paper's, reasons for every dash, text escaped, figures drawn."""
 
+import html
 import json
 import re
 import shutil
@@ -16,7 +17,9 @@ from h2d.eval.methods import MethodOptions
 from h2d.eval.options import LookConfig
 from h2d.eval.placing import Silent
 from h2d.eval.report import write_reports
+from h2d.eval.report_charts import colours_of, pck_curves
 from h2d.eval.report_formats import as_latex, as_markdown, latex
+from h2d.eval.report_sections import difference_rows, every_measure, part_tables, sheets
 from h2d.eval.report_tables import main_table, number_text
 from h2d.eval.results import read_results
 from h2d.eval.run import Placing, evaluate_methods
@@ -78,6 +81,128 @@ def test_markdown_and_latex_hold_the_same_numbers(finished):
     assert tex.count(r"\\") == len(table.lines) + 1
     assert tex.count("&") - tex.count(r"\&") == (len(table.lines) + 1) * len(table.columns)
     assert markdown.splitlines()[1].count("---:") == len(table.columns)
+
+
+def section(page, name):
+    """A section of the page, as text."""
+    return html.unescape(page.split(f'<h2 id="{name}">')[1].split("<h2 id=")[0])
+
+
+def test_the_page_draws_every_measure_and_curve(finished):
+    out, results = finished
+    charts = section((out / "report.html").read_text(), "charts")
+    for title in ("DAP", "DAP hands", "MPJPE", "MPJPE hands", "PCK: all points", "PCK: points of the hands"):
+        assert f"<b>{title}</b>" in charts
+    assert charts.count("<svg") == 4 + 2
+    assert charts.count("<circle") == 4 * len(results.methods)
+    assert charts.count("<polyline") == 2 * len(results.methods)
+    for method in results.methods:
+        assert f"{method.title}: {method.measures['mpjpe'].value:.3f}" in charts
+
+
+def test_curves_reach_their_share_at_the_distance_of_the_shift(finished):
+    results = finished[1]
+    curves = pck_curves("All points", "all", results, colours_of(results))
+    heights = {curve.title: [float(point.split(",")[1]) for point in curve.points.split()] for curve in curves.curves}
+    bottom, top = (at for at, share in curves.y_marks if share in ("0%", "100%"))
+    assert set(heights["Nobody"]) == {bottom}
+    assert heights["Shifted"][0] == bottom
+    assert heights["Shifted"][-1] == top
+    assert len(heights["Far"]) == len(results.pck_thresholds)
+    assert pck_curves("None", "feet", results, {}) is None
+
+
+def test_parts_of_the_list_are_on_the_page_with_their_numbers(finished):
+    out, results = finished
+    page = (out / "report.html").read_text()
+    for name, which in (("gestures", "gestures"), ("sizes", "hand_sizes")):
+        tables = part_tables(results.methods, which)
+        assert [table.short for table in tables] == [
+            "dap_hands", "mpjpe_hands", "oks_hands", "found_hands", "finger_count", "dap",
+        ]  # fmt: skip
+        shown = section(page, name)
+        for table in tables:
+            assert f"<b>{table.title}</b><span>{table.better}</span>" in shown
+            for part, count, bars in table.rows:
+                assert f'<td>{part}</td><td class="num">{count}</td>' in shown
+                for text, share, reason in bars:
+                    assert f'<span class="rate-text">{text}</span>' in shown
+                    assert 0 <= share <= 1
+                    assert reason if text == "–" else not reason
+        far = table_of(tables, "mpjpe_hands").heads.index("Far")
+        assert {bars[far][0] for _, _, bars in table_of(tables, "mpjpe_hands").rows} == {"0.250"}
+
+
+def table_of(tables, short):
+    return next(table for table in tables if table.short == short)
+
+
+def test_differences_say_who_is_better_and_why_not(finished):
+    out, results = finished
+    rows = {(row["method"], row["than"], row["measure"]): row for row in difference_rows(results)}
+    assert len(rows) == 2 * 4
+    reference = results.differences[0].method
+    titles = {method.name: method.title for method in results.methods}
+    first, other = titles[reference], next(title for name, title in titles.items() if name not in (reference, "real"))
+    row = rows[first, other, "MPJPE"]
+    assert row["verdict"] in ("better", "worse", "not told apart")
+    shown = section((out / "report.html").read_text(), "differences")
+    for row in rows.values():
+        assert f"<td>{row['method']} less {row['than']}</td>" in shown
+        assert row["difference"] in shown
+    nothing = replace(results.differences[0], difference=None, interval=None, p_value=None, reason="no resampling")
+    assert difference_rows(replace(results, differences=(nothing,)))[0]["verdict"] == "no resampling"
+
+
+def test_every_measure_is_on_the_page(finished):
+    out, results = finished
+    shown = section((out / "report.html").read_text(), "every")
+    rows = every_measure(results.methods)
+    assert {row["short"] for row in rows} == {short for method in results.methods for short in method.measures}
+    for row in rows:
+        assert f'<td title="{row["short"]}">{row["name"]} {row["arrow"]}</td>' in shown
+        for cell, method in zip(row["cells"], results.methods, strict=True):
+            measured = method.measures[row["short"]]
+            assert cell["text"] in shown
+            if measured.value is None:
+                assert (cell["text"], cell["reason"]) == ("–", measured.reason)
+            else:
+                assert float(cell["text"]) == pytest.approx(measured.value, abs=1e-3)
+            assert bool(cell["interval"]) == (measured.interval is not None)
+
+
+def test_all_formats_hold_the_same_tables(finished):
+    out, results = finished
+    markdown, tex, page = ((out / f"report.{kind}").read_text() for kind in ("md", "tex", "html"))
+    every = sheets(results)
+    sections = list(dict.fromkeys(sheet.section for sheet in every))
+    assert sections == ["Paired differences", "By gesture", "By hand size", "All measures"]
+    assert tex.count(r"\begin{table*}") == 1 + len(every)
+    for sheet in every:
+        assert f"## {sheet.section}" in markdown
+        assert f"{sheet.section}</h2>" in page
+        for row in sheet.rows:
+            assert "| " + " | ".join(row) + " |" in markdown
+            assert " & ".join(map(latex, row)) in tex
+        for reason in sheet.reasons:
+            assert f"- {reason}" in markdown
+            assert latex(reason) in tex
+
+
+def test_latex_tables_say_what_changes_their_numbers_and_why_there_are_dashes(finished, picture_list):
+    out, _ = finished
+    for table in (out / "report.tex").read_text().split("\n\n"):
+        caption, notes = table.split(r"\begin{tabular}")[0], table.split(r"\end{tabular}")[1]
+        assert picture_list.sha256[:12] in caption
+        assert r"found\_by fake" in notes
+        verdicts = "Paired differences" in caption
+        rows = [line for line in table.splitlines() if line.endswith(r"\\") and "textcolor" not in line]
+        if any("& -- " in line for line in rows) and not verdicts:
+            assert "No number: " in notes
+    main = (out / "report.tex").read_text().split("\n\n")[0]
+    for stated in ("area person", "missing zero", r"enlarged\_px 32", "CLIPSIM: no agreement with the prompts"):
+        assert stated in main
+    assert "too few for distances between sets" in main
 
 
 def test_letters_that_latex_reads_as_commands_are_escaped():
