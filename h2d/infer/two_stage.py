@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -24,6 +23,7 @@ from h2d.infer.hands import Hand, hand_requests, make_hands
 from h2d.infer.jobs import Job, armed, make_jobs, seeds_of
 from h2d.infer.latents import decode
 from h2d.infer.loop import Predict, denoise
+from h2d.infer.lora import fuse_lora
 from h2d.infer.makers import MAKERS
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint, prepare
@@ -45,7 +45,7 @@ StepCallback: TypeAlias = Callable[..., dict[str, Any]]
 """As diffusers': from the pipeline, the step, its timestep and {"latents", "stage"} to what replaces the latents."""
 
 
-class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # type: ignore[misc]
+class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
     """Hand generator, canvas, body outpainter.
 
     Components without `hand_` are stage 2's. `hand_vae` and `hand_text_encoder` are None where both stages share them.
@@ -190,6 +190,13 @@ class TwoStagePipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):  # ty
         for network in (self.hand_unet, self.hand_controlnet, self.unet, self.controlnet):
             if network is not None:
                 network.compile(**options)
+
+    def load_lora_weights(self, place: Path | str, *, weight_name: str | None = None, scale: float = 1.0) -> None:
+        """Lay a LoRA into the weights of both stages, for good: a file, or the one of that name in a folder.
+
+        Raises `UserError` as `fuse_lora` does.
+        """
+        fuse_lora(self, Path(place) / weight_name if weight_name else Path(place), scale=scale)
 
     def vae_of(self, stage: Stage) -> Any:
         """The VAE that a stage was trained with."""

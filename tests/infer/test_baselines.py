@@ -216,6 +216,9 @@ def test_handrefiner_leaves_a_picture_without_hands_alone(build):
     first = build("controlnet")(["x"], [somebody], [4], **FEW)[0]
     assert np.array_equal(build("handrefiner")(["x"], [somebody], [4], **FEW)[0], first)
     assert "no hands: nothing repaired" in build("handrefiner").notes("x", somebody)
+    noisy = build("controlnet", eta=1.0)(["x"], [somebody], [4], **FEW)[0]
+    assert not np.array_equal(noisy, first)
+    assert np.array_equal(build("handrefiner", eta=1.0)(["x"], [somebody], [4], **FEW)[0], noisy), "eta is of both"
 
 
 def test_handrefiner_takes_picture_depth_and_mask_from_files(build, hands, tmp_path):

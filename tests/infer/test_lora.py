@@ -79,6 +79,16 @@ def test_the_text_encoder_and_the_picture_change(own, pose, tmp_path):
     assert not np.array_equal(pixels(own("x", pose, seed=1, options=FEW)), plain)
 
 
+def test_the_pipeline_takes_a_lora_as_diffusers_names_it(own, tmp_path):
+    down, up, change = factors(own.unet, LAYER)
+    save_file(spelled("peft", LAYER, down, up), tmp_path / "style.safetensors")
+    before = own.unet.get_submodule(LAYER).weight.clone()
+    own.load_lora_weights(tmp_path / "style.safetensors", scale=0.5)
+    torch.testing.assert_close(own.unet.get_submodule(LAYER).weight, before + 0.5 * change)
+    own.load_lora_weights(str(tmp_path), weight_name="style.safetensors", scale=-0.5)
+    torch.testing.assert_close(own.unet.get_submodule(LAYER).weight, before)
+
+
 def test_what_does_not_fit_is_one_line(own, tmp_path):
     def refused(state, message):
         file = tmp_path / "bad.safetensors"

@@ -49,7 +49,7 @@ class HandRefiner(PipelineBaseline):
     def __init__(self, options: BaselineOptions) -> None:
         super().__init__(options)
         # `base` and `control` name this method's own networks, not the first picture's.
-        own = BaselineOptions(weights=options.weights, scheduler=options.scheduler)
+        own = BaselineOptions(weights=options.weights, scheduler=options.scheduler, eta=options.eta)
         self._first = resolve(BASELINES, options.first, kind="method")(own) if options.picture is None else None
 
     def places(self) -> Mapping[str, Path]:
