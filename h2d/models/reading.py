@@ -61,7 +61,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def check_network(folder: Path) -> None:
-    """Raise `UserError` unless a folder holds a network's configuration and whole weights, not pickled; reads headers alone."""
+    """Raise `UserError` unless a folder holds a network: configuration and whole, unpickled weights. Reads headers."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give one in diffusers' format")
     files = weight_files(folder)
