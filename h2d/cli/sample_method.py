@@ -23,9 +23,9 @@ def read_method(given: str | None, like: Path | None, named: Mapping[str, Any], 
 
     then = str(read_record(like).get("method", OURS)) if like is not None else OURS
     name = given or then
-    check_name(BASELINES, name, kind="method")
     if name == OURS:
         return name
+    check_name({**BASELINES, OURS: ""}, name, kind="method")
     if intermediates:
         raise UserError(f"--save-intermediates: {name} has no stages to show: leave it out")
     for flag, value in named.items():

@@ -1,4 +1,4 @@
-"""Methods that make a picture of a prompt and a pose, by name: those that are compared with, and ours."""
+"""Methods that make a picture of a prompt and a pose, by name: those that ours is compared with."""
 
 from typing import Any, Final
 
@@ -8,10 +8,10 @@ BASELINES: Final = {
     "t2i-adapter": "h2d.infer.baselines.t2i_adapter:T2IAdapter",
     "humansd": "h2d.infer.baselines.humansd:HumanSD",
     "handrefiner": "h2d.infer.baselines.handrefiner:HandRefiner",
-    "two-stage": "h2d.infer.baselines.two_stage:TwoStage",
 }
 
 OURS: Final = "two-stage"
+"""No entry of `BASELINES`: it is `TwoStagePipeline`, with options of its own."""
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "stable-diffusion": ("stable-diffusion-1.5",),
@@ -19,9 +19,8 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "t2i-adapter": ("stable-diffusion-1.5", "t2i-adapter-openpose"),
     "humansd": ("sd-2.1-base", "humansd"),
     "handrefiner": ("sd-1.5-inpainting", "handrefiner-control", "stable-diffusion-1.5", "control-openpose-1.1"),
-    "two-stage": (),
 }
-"""The published weights of each; `two-stage` stands on those that it was trained on."""
+"""The published weights of each."""
 
 _UNWANTED: Final = (
     "longbody, lowres, bad anatomy, bad hands, missing fingers, extra digit, fewer digits, cropped, worst quality,"
