@@ -128,7 +128,7 @@ def sample(
     if models is not None and models.about and not as_json:
         say(models.about)
 
-    from h2d.cli.sample_batch import sample_batch
+    from h2d.cli.sample_batch import Batch, Workers, sample_batch
     from h2d.cli.sample_progress import SampleProgress
     from h2d.infer.session import Session, device_of
 
@@ -155,14 +155,14 @@ def sample(
         assert batch is not None
         sample_batch(
             open_session,
-            batch,
-            out if out != _OUT else out / batch.stem,
-            options=read_options(flags, config, own),
-            seed=seed or 0,
-            batch_size=at_once,
-            workers=workers,
-            address=address,
-            on_gpu=place.type == "cuda",
+            Batch(
+                file=batch,
+                out=out if out != _OUT else out / batch.stem,
+                options=read_options(flags, config, own),
+                seed=seed or 0,
+                batch_size=at_once,
+            ),
+            Workers(number=workers, address=address, on_gpu=place.type == "cuda"),
             grid=grid,
             as_json=as_json,
         )
