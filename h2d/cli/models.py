@@ -58,10 +58,9 @@ def list_weights(
             console.print(f"{name}: {place}", soft_wrap=True, highlight=False)
     console.print(f"Models folder: {folder or models_folder()}", soft_wrap=True, highlight=False)
     for method, needed in NEEDS.items():
-        if needed:
-            lacking = [name for name in needed if not places[name]]
-            state = f"lacks {', '.join(lacking)}" if lacking else "ready"
-            console.print(f"h2d sample --method {method}: {state}", soft_wrap=True, highlight=False)
+        lacking = [name for name in needed if not places[name]]
+        state = f"lacks {', '.join(lacking)}" if lacking else "ready"
+        console.print(f"h2d sample --method {method}: {state}", soft_wrap=True, highlight=False)
     console.print("Fetch one: h2d models fetch NAME", highlight=False)
     for name, weights in WEIGHTS.items():
         if weights.by_hand and not places[name]:

@@ -153,18 +153,18 @@ def sample(
 
     if request is None:
         assert batch is not None
-        from h2d.cli.sample_batch import sample_batch
+        from h2d.cli.sample_batch import Batch, Workers, sample_batch
 
         sample_batch(
             open_session,
-            batch,
-            out if out != _OUT else out / batch.stem,
-            options=read_options(flags, config, own),
-            seed=seed or 0,
-            batch_size=at_once,
-            workers=workers,
-            address=address,
-            on_gpu=place.type == "cuda",
+            Batch(
+                file=batch,
+                out=out if out != _OUT else out / batch.stem,
+                options=read_options(flags, config, own),
+                seed=seed or 0,
+                batch_size=at_once,
+            ),
+            Workers(number=workers, address=address, on_gpu=place.type == "cuda"),
             grid=grid,
             as_json=as_json,
         )

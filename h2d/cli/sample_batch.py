@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,43 +23,55 @@ if TYPE_CHECKING:
 _NUM_TOLD = 5
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What is to be made."""
+
+    file: Path
+    out: Path
+    options: "SampleOptions"
+    """Of the lines that do not state their own."""
+    seed: int
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workers:
+    """Who makes it: this process, unless a number or Ray's address is given."""
+
+    number: int | None
+    address: str | None
+    on_gpu: bool
+
+
 def sample_batch(
-    open_session: "Callable[[], MethodSession]",
-    file: Path,
-    out: Path,
-    *,
-    options: "SampleOptions",
-    seed: int,
-    batch_size: int,
-    workers: int | None,
-    address: str | None,
-    on_gpu: bool,
-    grid: bool,
-    as_json: bool,
+    open_session: "Callable[[], MethodSession]", batch: Batch, workers: Workers, *, grid: bool, as_json: bool
 ) -> None:
     """Make every picture of the file; what was interrupted or failed is made by the same command."""
     from h2d.infer.batch_file import BatchWorker, InlinePool, run_batch
 
     def make() -> BatchWorker:
-        return BatchWorker(open_session(), file.parent, out, options=options, seed=seed)
+        return BatchWorker(open_session(), batch.file.parent, batch.out, options=batch.options, seed=batch.seed)
 
     with BatchProgress(quiet=as_json) as progress, ExitStack() as stack:
         pool: Any
-        if workers or address:
+        if workers.number or workers.address:
             from h2d.infer.batch_ray import ray_pool
 
-            pool = stack.enter_context(ray_pool(make, num_workers=workers, address=address, on_gpu=on_gpu))
+            pool = stack.enter_context(
+                ray_pool(make, num_workers=workers.number, address=workers.address, on_gpu=workers.on_gpu)
+            )
         else:
             pool = InlinePool(make())
         try:
-            outcome = run_batch(pool, file, out, batch_size=batch_size, watch=progress)
+            outcome = run_batch(pool, batch.file, batch.out, batch_size=batch.batch_size, watch=progress)
         except KeyboardInterrupt:
-            told = f"{progress.done} of {progress.total} pictures are in {out}"
+            told = f"{progress.done} of {progress.total} pictures are in {batch.out}"
             errors.print(f"Stopped: {told}; the same command goes on.", soft_wrap=True, highlight=False)
             raise
-    _tell(outcome, out, as_json=as_json)
+    _tell(outcome, batch.out, as_json=as_json)
     if grid and (pictures := [path for path in outcome.pictures if path.is_file()]):
-        _write_sheet(pictures, out, as_json=as_json)
+        _write_sheet(pictures, batch.out, as_json=as_json)
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -116,12 +129,20 @@ def _tell(outcome: "BatchOutcome", out: Path, *, as_json: bool) -> None:
 
     failed = [{"line": one.line.number, "id": one.line.id, "error": one.error} for one in outcome.failures]
     if as_json:
-        print_json({"out": out, "total": outcome.total, "found": outcome.found, "made": outcome.made, "failed": failed})
+        noted = [{"line": one.line.number, "id": one.line.id, "notes": list(one.notes)} for one in outcome.noted]
+        counts = {"total": outcome.total, "found": outcome.found, "made": outcome.made}
+        print_json({"out": out, **counts, "failed": failed, "noted": noted})
         return
     console.print(
         f"{outcome.made} pictures made, {outcome.found} were there, in {out}", soft_wrap=True, highlight=False
     )
+    for one in outcome.noted[:_NUM_TOLD]:
+        for note in dict.fromkeys(one.notes):
+            console.print(f"  {one.line.id}: {note}", soft_wrap=True, highlight=False, markup=False)
+    if outcome.noted:
+        console.print(f"{len(outcome.noted)} with notes, kept in their records", soft_wrap=True, highlight=False)
     for row in failed[:_NUM_TOLD]:
-        errors.print(f"  {row['id']}: {row['error']}", style="red", soft_wrap=True, highlight=False, markup=False)
+        said = f"  line {row['line']}, {row['id']}: {row['error']}"
+        errors.print(said, style="red", soft_wrap=True, highlight=False, markup=False)
     if failed:
         errors.print(f"{len(failed)} failed: {out / FAILED_FILE}", style="red", soft_wrap=True, highlight=False)

@@ -30,9 +30,9 @@ def read_method(
 
     then = str(record.get("method", OURS)) if record is not None else OURS
     name = given or then
-    check_name(BASELINES, name, kind="method")
     if name == OURS:
         return name
+    check_name({**BASELINES, OURS: ""}, name, kind="method")
     if intermediates:
         raise UserError(f"--save-intermediates: {name} has no stages to show: leave it out")
     ours = {flag: value for flag, value in flags.items() if flag not in ("base", *_THEIRS)}

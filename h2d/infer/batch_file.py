@@ -5,36 +5,25 @@ says that it was made of this very line, with these networks, is done; nothing e
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from h2d.config import as_plain, validate_config
 from h2d.errors import UserError
+from h2d.infer.batch_lines import Line, read_lines
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import peek_record, write_png
 from h2d.infer.requests import Item
-from h2d.infer.session import MethodSession
+from h2d.infer.session import Made, MethodSession
 from h2d.manifests.files import write_text
 from h2d.pose.examples import find_pose
 
 FAILED_FILE: Final = "failed.jsonl"
 
-_KEYS: Final = {"id", "prompt", "pose", "seed", "options"}
 _MANY_IN_A_ROW: Final = 20
 """So many failures one after the other are no bad lines but something that stays."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
-    """One line of the file, not yet checked beyond its being JSON."""
-
-    number: int
-    id: str
-    """Names the picture's file."""
-    values: Mapping[str, Any]
-    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +32,23 @@ class Failure:
 
     line: Line
     error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noted:
+    """What is to be said of a line's picture."""
+
+    line: Line
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worked:
+    """Lines that are over."""
+
+    lines: Sequence[Line]
+    failures: Sequence[Failure] = ()
+    noted: Sequence[Noted] = ()
 
 
 @runtime_checkable
@@ -64,30 +70,10 @@ class BatchOutcome:
     found: int
     made: int
     failures: tuple[Failure, ...]
+    noted: tuple[Noted, ...]
+    """Of those that were made now; a picture's record keeps its notes."""
     pictures: tuple[Path, ...]
     """Of every line in order; those of `failures` are not there."""
-
-
-def read_lines(file: Path) -> list[Line]:
-    """Every line that is not blank; raises `UserError` when two name one picture, or there are none.
-
-    A line that is not right is kept with its `problem`: it must not stop the others.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read: {error}: give a JSONL file of prompts and poses") from None
-    lines = [_line(number, row) for number, row in enumerate(text.splitlines(), start=1) if row.strip()]
-    if not lines:
-        raise UserError(f'{file}: no lines: give one {{"prompt": ..., "pose": "file.json"}} a picture')
-    seen: dict[str, int] = {}
-    for line in lines:
-        if line.id in seen:
-            raise UserError(
-                f"{file}: lines {seen[line.id]} and {line.number} have the id {line.id!r}: give each its own"
-            )
-        seen[line.id] = line.number
-    return lines
 
 
 @runtime_checkable
@@ -97,8 +83,8 @@ class Pool(Protocol):
     def done(self, lines: Sequence[Line]) -> list[bool]:
         """Which lines have their pictures already."""
 
-    def work(self, groups: Sequence[Sequence[Line]]) -> Iterator[tuple[Sequence[Line], list[Failure]]]:
-        """Each group when it is over, in any order, with those of its lines that failed."""
+    def work(self, groups: Sequence[Sequence[Line]]) -> Iterator[Worked]:
+        """Each group when it is over, in any order."""
 
 
 def run_batch(pool: Pool, file: Path, out: Path, *, batch_size: int = 1, watch: Watch) -> BatchOutcome:
@@ -107,20 +93,29 @@ def run_batch(pool: Pool, file: Path, out: Path, *, batch_size: int = 1, watch: 
     todo = [line for line, done in zip(lines, pool.done(lines), strict=True) if not done]
     watch.started(len(lines), len(lines) - len(todo))
     failures: list[Failure] = []
+    noted: list[Noted] = []
     made, in_a_row = 0, 0
     try:
-        for group, failed in pool.work(groups_of(todo, batch_size)):
-            failures += failed
-            made += len(group) - len(failed)
-            in_a_row = in_a_row + len(failed) if len(failed) == len(group) else 0
-            watch.worked(failed, len(group) - len(failed))
+        for group in pool.work(groups_of(todo, batch_size)):
+            failures += group.failures
+            noted += group.noted
+            num_failed, num_made = len(group.failures), len(group.lines) - len(group.failures)
+            made += num_made
+            in_a_row = 0 if num_made else in_a_row + num_failed
+            watch.worked(group.failures, num_made)
             if in_a_row >= _MANY_IN_A_ROW and not made:
-                raise UserError(f"{file}: the first {in_a_row} lines all failed, the last with: {failures[-1].error}")
+                last = failures[-1]
+                raise UserError(f"{file}: the first {in_a_row} lines all failed, line {last.line.number}: {last.error}")
     finally:
         write_failures(out, failures)
     pictures = tuple(picture_path(out, line) for line in lines)
     return BatchOutcome(
-        total=len(lines), found=len(lines) - len(todo), made=made, failures=tuple(failures), pictures=pictures
+        total=len(lines),
+        found=len(lines) - len(todo),
+        made=made,
+        failures=tuple(failures),
+        noted=tuple(noted),
+        pictures=pictures,
     )
 
 
@@ -134,10 +129,10 @@ class InlinePool:
         """Which lines have their pictures already."""
         return [self._worker.is_done(line) for line in lines]
 
-    def work(self, groups: Sequence[Sequence[Line]]) -> Iterator[tuple[Sequence[Line], list[Failure]]]:
+    def work(self, groups: Sequence[Sequence[Line]]) -> Iterator[Worked]:
         """In order."""
         for group in groups:
-            yield group, self._worker.work(group)
+            yield self._worker.work(group)
 
 
 class BatchWorker:
@@ -162,57 +157,52 @@ class BatchWorker:
             same and same_pose and record["options"] == as_plain(options) and self._session.has_weights_of(record)
         )
 
-    def work(self, lines: Sequence[Line]) -> list[Failure]:
-        """Make the pictures of some lines, those that go together in one batch; gives the lines that failed."""
-        failures: list[Failure] = []
+    def work(self, lines: Sequence[Line]) -> Worked:
+        """Make the pictures of some lines, those that go together in one batch."""
+        results: list[Failure | Noted] = []
         ready: dict[str, list[tuple[Line, Item, SampleOptions]]] = {}
         for line in lines:
             try:
                 item, options = self._item(line)
                 key = json.dumps([as_plain(options), self._session.size_of(item, options)])
             except UserError as error:
-                failures.append(Failure(line=line, error=str(error)))
+                results.append(_failure(line, error))
                 continue
             ready.setdefault(key, []).append((line, item, options))
         for group in ready.values():
-            failures += self._made(group)
-        return failures
+            results += self._made(group)
+        return Worked(
+            lines=lines,
+            failures=[one for one in results if isinstance(one, Failure)],
+            noted=[one for one in results if isinstance(one, Noted) and one.notes],
+        )
 
-    def _made(self, group: Sequence[tuple[Line, Item, SampleOptions]]) -> list[Failure]:
+    def _made(self, group: Sequence[tuple[Line, Item, SampleOptions]]) -> list[Failure | Noted]:
         try:
             made = self._session.sample([item for _, item, _ in group], group[0][2])
-        except (UserError, RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever a line does to the networks is that line's result
             if len(group) > 1:  # too much memory at once, or one that spoils the others
-                return [failure for one in group for failure in self._made([one])]
-            said = " ".join(str(error).split())[:300]
-            return [
-                Failure(
-                    line=group[0][0], error=said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
-                )
-            ]
-        for (line, _, _), one in zip(group, made, strict=True):
-            write_png(picture_path(self._out, line), one.image, one.record)
-        return []
+                return [result for one in group for result in self._made([one])]
+            return [_failure(group[0][0], error)]
+        return [self._written(line, one) for (line, _, _), one in zip(group, made, strict=True)]
+
+    def _written(self, line: Line, made: Made) -> Failure | Noted:
+        try:
+            write_png(picture_path(self._out, line), made.image, made.record)
+        except OSError as error:
+            return _failure(line, error)
+        return Noted(line=line, notes=made.notes)
 
     def _item(self, line: Line) -> tuple[Item, SampleOptions]:
         """Raises `UserError` on a line that is not right."""
         if line.problem:
             raise UserError(line.problem)
-        where = f"line {line.number}"
-        prompt, pose, seed = line.values.get("prompt"), line.values.get("pose"), line.values.get("seed")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise UserError(f"{where}: prompt = {prompt!r}: say what the picture shows")
-        if not isinstance(pose, str):
-            raise UserError(f"{where}: pose = {pose!r}: name a file of OpenPose JSON")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
-            raise UserError(f"{where}: seed = {seed!r}: give a whole number from 0")
-        own = line.values.get("options") or {}
-        if not isinstance(own, Mapping):
-            raise UserError(f"{where}: options = {own!r}: give names and values")
-        options = validate_config(SampleOptions, {**as_plain(self._options), **own}, where=where)
+        values = line.values
+        own, seed = values.get("options") or {}, values.get("seed")
+        options = validate_config(SampleOptions, {**as_plain(self._options), **own}, where="options")
         item = Item(
-            prompt=prompt,
-            pose=find_pose(pose, folder=self._folder),
+            prompt=values["prompt"],
+            pose=find_pose(values["pose"], folder=self._folder),
             seed=self._seed + line.number if seed is None else seed,
         )
         return item, options
@@ -234,22 +224,9 @@ def write_failures(out: Path, failures: Sequence[Failure]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _line(number: int, row: str) -> Line:
-    name = f"{number:06d}"
-    try:
-        values = json.loads(row)
-    except (ValueError, RecursionError) as error:
-        return Line(
-            number=number, id=name, values={}, problem=f"line {number}: not JSON: {' '.join(str(error).split())}"
-        )
-    if not isinstance(values, dict):
-        return Line(number=number, id=name, values={}, problem=f"line {number}: no object of prompt and pose")
-    unknown = sorted(set(values) - _KEYS)
-    given = values.get("id", name)
-    problem = f"line {number}: {unknown[0]}: there is no such key: {', '.join(sorted(_KEYS))}" if unknown else None
-    if not isinstance(given, str) or not given or given != Path(given).name or given.startswith("."):
-        return Line(number=number, id=name, values=values, problem=f"line {number}: id = {given!r}: give a file name")
-    return Line(number=number, id=given, values=values, problem=problem)
+def _failure(line: Line, error: Exception) -> Failure:
+    said = " ".join(str(error).split())[:300]
+    return Failure(line=line, error=said if isinstance(error, UserError) else f"{type(error).__name__}: {said}")
 
 
 def groups_of(lines: Sequence[Line], size: int) -> list[Sequence[Line]]:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from h2d.infer.batch_file import BatchWorker, Failure, Line
+from h2d.infer.batch_file import BatchWorker, Failure, Worked
+from h2d.infer.batch_lines import Line
 from h2d.ray_start import start_ray
 
 _DIED: Final = "its worker died twice: out of memory, or a crash of the driver or of a library"
@@ -30,7 +31,7 @@ class RayPool:
         found: list[bool] = _got(ray, self._actor(0).done.remote(list(lines)))
         return found
 
-    def work(self, groups: Sequence[Sequence[Line]]) -> Iterator[tuple[Sequence[Line], list[Failure]]]:
+    def work(self, groups: Sequence[Sequence[Line]]) -> Iterator[Worked]:
         """Each worker has one group at a time."""
         import ray
 
@@ -45,14 +46,14 @@ class RayPool:
             number, group, again = running.pop(ready)
             free.append(number)
             try:
-                failed = _got(ray, ready)
+                worked = _got(ray, ready)
             except ray.exceptions.RayActorError:
                 self._actors[number] = None
                 if again:
                     waiting += [([line], False) for line in group]
                     continue
-                failed = [Failure(line=line, error=_DIED) for line in group]
-            yield group, failed
+                worked = Worked(lines=group, failures=[Failure(line=line, error=_DIED) for line in group])
+            yield worked
 
     def _actor(self, number: int) -> Any:
         import ray
@@ -75,7 +76,7 @@ class _Worker:
     def done(self, lines: Sequence[Line]) -> list[bool]:
         return [self._worker.is_done(line) for line in lines]
 
-    def work(self, lines: Sequence[Line]) -> list[Failure]:
+    def work(self, lines: Sequence[Line]) -> Worked:
         return self._worker.work(lines)
 
 

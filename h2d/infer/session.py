@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -113,6 +114,7 @@ class Session:
     def sample(self, items: Sequence[Item], options: SampleOptions, on_step: OnStep | None = None) -> list[Made]:
         """The pictures of some items of one size, in one batch: the same batch gives the same bits."""
         self._budget.check(self.size_of(items[0], options), len(items), loaded=True)
+        records = [self._record(item, options) | batch_record(item, items) for item in items]
         total = self.pipe.num_steps(options)
 
         def tell(_pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -130,12 +132,12 @@ class Session:
         return [
             Made(
                 image=image,
-                record=self._record(item, options) | batch_record(item, items),
+                record=record | {"notes": notes},
                 output=output,
                 index=index,
-                notes=tuple(output.notes[index]),
+                notes=tuple(notes),
             )
-            for index, (item, image) in enumerate(zip(items, output.images, strict=True))
+            for index, (record, image, notes) in enumerate(zip(records, output.images, output.notes, strict=True))
         ]
 
     def size_of(self, item: Item, options: SampleOptions) -> tuple[int, int]:
@@ -154,7 +156,7 @@ class Session:
             "resolved": {"scheduler": type(scheduler).__name__, "steps": len(scheduler.timesteps)},
             "pose": pose_record(item.pose),
             "models": self._models.as_record(),
-            "hand_photo_sha256": sha256_of(options.hand_photo) if options.hand_photo else None,
+            "hand_photo_sha256": _sha256_of_photo(options.hand_photo) if options.hand_photo else None,
             "weights": self._fingerprints,
             **surroundings(self.device, self.precision, compiled=self._compiled),
         }
@@ -181,6 +183,13 @@ class Session:
         if record["batch_size"] != len(request.seeds):
             found.append(f"made in a batch of {record['batch_size']} other pictures then: bits may differ")
         return found
+
+
+def _sha256_of_photo(file: Path) -> str:
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        raise UserError(f"hand_photo {file}: cannot be read: {error.strerror}: give a photograph of a hand") from None
 
 
 def _first_size(short_px: int, asked: Request | None) -> tuple[int, int]:

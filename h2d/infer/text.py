@@ -26,11 +26,11 @@ def encode_prompts(
     return state
 
 
-def cut_notes(tokenizer: Any, prompt: str) -> list[str]:
+def cut_notes(tokenizer: Any, prompt: str, *, of: str = "prompt") -> list[str]:
     """What of a prompt does not fit and is not read, in words; nothing when all of it is."""
     limit = tokenizer.model_max_length
     tokens = tokenizer(prompt, truncation=False, verbose=False).input_ids
     if len(tokens) <= limit:
         return []
     lost = tokenizer.decode(tokens[limit - 1 : -1]).strip()
-    return [f"the prompt has {len(tokens)} tokens and {limit} are read: without {lost[:80]!r}"]
+    return [f"the {of} has {len(tokens)} tokens and {limit} are read: without {lost[:80]!r}"]

@@ -149,7 +149,7 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
         self._interrupt, self._callback = False, callback_on_step_end
         self._lay_out(chosen.channels_last)
-        notes = [cut_notes(self.tokenizer, job.prompt) for job in jobs]
+        notes = [self._cut(job.prompt, chosen) for job in jobs]
         if chosen.add_arms:
             jobs = [armed(job, said) for job, said in zip(jobs, notes, strict=True)]
         hands = self._make_hands(jobs, chosen, notes)
@@ -305,6 +305,14 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
             short_px=self.config.size_px,
             multiple=self.size_multiple,
         )
+
+    def _cut(self, prompt: str, options: SampleOptions) -> list[str]:
+        texts = {
+            "prompt": prompt,
+            "negative prompt": options.negative_prompt,
+            "prompt of the hands": options.hand_prompt or "",
+        }
+        return [note for of, text in texts.items() for note in cut_notes(self.tokenizer, text, of=of)]
 
     def _lay_out(self, channels_last: bool) -> None:
         if channels_last != self._channels_last:

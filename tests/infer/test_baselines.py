@@ -67,12 +67,11 @@ def _sizes_of_the_miniatures(monkeypatch):
 
 
 @pytest.fixture
-def build(weights, checkpoints):
+def build(weights):
     """The method of a name, loaded."""
 
     def built(name: str, **options) -> Baseline:
-        own = {"hand": checkpoints[0], "outpaint": str(checkpoints[1])} if name == "two-stage" else {}
-        method = resolve(BASELINES, name, kind="method")(BaselineOptions(weights=weights, **own, **options))
+        method = resolve(BASELINES, name, kind="method")(BaselineOptions(weights=weights, **options))
         method.load(torch.device("cpu"), torch.float32)
         return method
 
@@ -157,7 +156,7 @@ def test_noise_drawn_anew_is_a_pictures_own(name, build, hands):
     assert not np.array_equal(plain(["a person waves"], [hands], [5], **few)[0], alone)
 
 
-@pytest.mark.parametrize("name", [name for name in BASELINES if NEEDS[name]])
+@pytest.mark.parametrize("name", BASELINES)
 def test_missing_weights_are_one_line_with_the_remedy(name, tmp_path, monkeypatch):
     import huggingface_hub.constants
 

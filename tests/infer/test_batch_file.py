@@ -1,16 +1,19 @@
 """Batches: every line gives a picture or a line of `failed.jsonl`; a repeated run makes what is missing."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from poses import pose_of
 from typer.testing import CliRunner
 
 from h2d.cli import app
 from h2d.errors import UserError
-from h2d.infer.batch_file import BatchWorker, InlinePool, read_lines, run_batch
+from h2d.infer.batch_file import BatchWorker, InlinePool, run_batch
+from h2d.infer.batch_lines import read_lines
 from h2d.infer.batch_sheet import batch_sheet
 from h2d.infer.choosing import default_models
 from h2d.infer.options import SampleOptions
@@ -20,6 +23,14 @@ from h2d.pose.examples import read_example
 from h2d.pose.openpose_json import read_pose, write_pose
 
 FEW = SampleOptions(num_inference_steps=1, hand_attempts=1)
+
+
+def standing():
+    """Somebody without hands."""
+    pose = pose_of(width=512, height=512)
+    for point, x, y in [(0, 256, 80), (5, 320, 160), (6, 192, 160), (11, 300, 350), (12, 212, 350)]:
+        pose.people[0, point] = (x, y, 1)
+    return pose
 
 
 def pool_of(session, out, options=FEW):
@@ -117,16 +128,16 @@ def test_bad_lines_are_told_and_do_not_stop_the_rest(session, batch, tmp_path):
     assert outcome.made == 1
     messages = [failure.error for failure in outcome.failures]
     expected = [
-        "line 2: not JSON",
-        "line 3: no object",
-        "line 4: prompt = ''",
-        "line 5: pose = None",
+        "not JSON",
+        "no object",
+        "prompt = ''",
+        "pose = None",
         "none.json: cannot be read",
         "broken.json: not JSON",
-        "line 8: seed = -1",
-        "line 9: sed: there is no such key",
-        "line 10: id = '../up'",
-        "line 11: steps = 3: there is no such option",
+        "seed = -1",
+        "sed: there is no such key",
+        "id = '../up'",
+        "steps = 3: there is no such option",
         "height = 100: choose a multiple of 16",
     ]
     assert len(messages) == len(expected)
@@ -136,6 +147,80 @@ def test_bad_lines_are_told_and_do_not_stop_the_rest(session, batch, tmp_path):
     assert len((out / "failed.jsonl").read_text().splitlines()) == len(bad)
     run_batch(pool_of(session, out), batch(GOOD[0]), out, watch=Notes())
     assert not (out / "failed.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("bad", "told_id", "message"),
+    [
+        ({"id": "x" * 300}, "000002", "id = 'xxx.*at most 242 bytes"),
+        ({"id": "a\0b"}, "000002", "no character"),
+        ({"id": "two\nlines"}, "000002", "give a file name"),
+        ({"id": "p", "prompt": "a \ud800 b"}, "000002", r"'\\ud800' is no character"),
+        ({"id": "p", "options": {"negative_prompt": "a \ud800 b"}}, "000002", "no character"),
+        ({"id": "p", "pose": "a\0b"}, "000002", "no character"),
+        ({"id": "p", "pose": "empty.json", "options": {"hand_photo": "none.jpg"}}, "p", "hand_photo none.jpg: cannot"),
+        ({"id": "p", "options": []}, "p", "options = "),
+    ],
+)
+def test_no_line_stops_a_batch(bad, told_id, message, session, batch, tmp_path):
+    write_pose(standing(), tmp_path / "empty.json")
+    file, out = batch(GOOD[0], {**GOOD[1], **bad}, GOOD[2]), tmp_path / "out"
+    outcome = run_batch(pool_of(session, out), file, out, batch_size=4, watch=Notes())
+    assert {path.name for path in out.glob("*.png")} == {"one.png", "three.png"}
+    (failure,) = outcome.failures
+    assert (failure.line.number, failure.line.id) == (2, told_id)
+    assert re.search(message, failure.error), failure.error
+    assert json.loads((out / "failed.jsonl").read_text())["line"] == 2
+
+
+def test_a_longest_name_is_written(session, batch, tmp_path):
+    file, out = batch({**GOOD[0], "id": "x" * 242}), tmp_path / "out"
+    assert run_batch(pool_of(session, out), file, out, watch=Notes()).made == 1
+
+
+def test_a_picture_that_cannot_be_written_is_its_lines_failure(session, batch, tmp_path):
+    file, out = batch(GOOD[0], GOOD[2]), tmp_path / "out"
+    (out / "one.png").mkdir(parents=True)
+    outcome = run_batch(pool_of(session, out), file, out, batch_size=2, watch=Notes())
+    assert (outcome.made, [failure.line.id for failure in outcome.failures]) == (1, ["one"])
+
+
+def test_lines_end_where_json_lines_end(tmp_path):
+    file = tmp_path / "batch.jsonl"
+    rows = [{"prompt": f"a{odd}b", "pose": "palm"} for odd in "\u2028\u0085\u000b"]
+    text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert [(line.problem, line.values) for line in read_lines(file)] == [(None, row) for row in rows]
+
+
+def test_notes_are_counted_told_and_kept(checkpoints, session, batch, tmp_path, monkeypatch):
+    write_pose(standing(), tmp_path / "empty.json")
+    long = "a man " * 90
+    rows = [
+        {"id": "long", "prompt": long, "pose": "pose.json"},
+        {"id": "unwanted", "prompt": "x", "pose": "pose.json", "options": {"negative_prompt": long}},
+        {"id": "told", "prompt": "x", "pose": "pose.json", "options": {"hand_prompt": long}},
+        {"id": "empty", "prompt": "x", "pose": "empty.json"},
+    ]
+    file, out = batch(*rows), tmp_path / "out"
+    outcome = run_batch(pool_of(session, out), file, out, batch_size=4, watch=Notes())
+    told = {one.line.id: " ".join(one.notes) for one in outcome.noted}
+    for name, words in (
+        ("long", "the prompt has"),
+        ("unwanted", "the negative prompt has"),
+        ("told", "the prompt of the hands has"),
+        ("empty", "no hand"),
+    ):
+        assert words in told[name]
+        assert " ".join(read_record(out / f"{name}.png")["notes"]) == told[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to(checkpoints[0].parent)
+    arguments = ["sample", "--batch", str(file), "--steps", "1", "--set", "hand_attempts=1", "--out"]
+    done = CliRunner().invoke(app, [*arguments, "there"])
+    assert done.exit_code == 0, done.output
+    assert "4 with notes" in done.output
+    assert "long: the prompt has" in done.output
+    assert len(json.loads(CliRunner().invoke(app, [*arguments, "anew", "--json"]).stdout)["noted"]) == 4
 
 
 def test_pictures_that_go_together_are_made_at_once_and_one_that_fails_alone(session, batch, tmp_path, monkeypatch):
@@ -191,7 +276,7 @@ def test_the_command(checkpoints, batch, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert "1 pictures made, 0 were there, in samples/batch" in done.output
-    assert "000002: line 2: pose = None" in done.output
+    assert "line 2, 000002: pose = None" in done.output
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert (told["made"], told["found"], len(told["failed"])) == (0, 1, 1)
     picture = tmp_path / "samples" / "batch" / "one.png"

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from h2d.errors import UserError
-from h2d.infer.batch_file import Line
+from h2d.infer.batch_file import Worked
+from h2d.infer.batch_lines import Line
 from h2d.infer.batch_ray import ray_pool
 from h2d.pose.openpose_json import write_pose
 
@@ -37,7 +38,7 @@ class Mortal:
             if line.id == "mistake":
                 raise UserError("a mistake of the user's")
             (self._folder / line.id).touch()
-        return []
+        return Worked(lines=lines)
 
 
 def line(name: str) -> Line:
@@ -56,8 +57,8 @@ def test_a_worker_that_dies_costs_the_line_that_it_dies_of(tmp_path):
     with ray_pool(functools.partial(Mortal, tmp_path), num_workers=2, address=None, on_gpu=False) as pool:
         assert pool.done([line("there"), line("a")]) == [True, False]
         results = list(pool.work(groups))
-        assert sorted(one.id for group, _ in results for one in group) == ["a", "b", "c", "d", "deadly", "unlucky"]
-        failures = [failure for _, failed in results for failure in failed]
+        assert sorted(one.id for group in results for one in group.lines) == ["a", "b", "c", "d", "deadly", "unlucky"]
+        failures = [failure for group in results for failure in group.failures]
         assert [(failure.line.id, "died twice" in failure.error) for failure in failures] == [("deadly", True)]
         assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "d", "unlucky", "once"}
         with pytest.raises(UserError, match="a mistake of the user's"):

@@ -81,6 +81,12 @@ def test_ours_after_a_picture_of_another(here, checkpoints):
     assert read_record(here / "b.png")["method"] == "two-stage"
 
 
+def test_ours_is_one_class_alone():
+    from h2d.infer.baselines import BASELINES, OURS
+
+    assert OURS not in BASELINES, "a second one beside `Session` would have to be kept like it"
+
+
 def test_a_batch_is_not_made_twice(here):
     rows = [{"prompt": "x", "pose": "pose.json"}, {"prompt": "y", "pose": "pose.json"}]
     (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -95,16 +101,16 @@ def test_a_batch_is_not_made_twice(here):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["--method", "controlnet", *ASK, "--hand-base", "x"],
-            "--hand-base: it is of our own method, not of",
-        ),
+        (["--method", "controlnet", *ASK, "--hand-base", "x"], "--hand-base: it is of our own method, not of"),
         (["--method", "controlnet", *ASK, "--zoom-hands"], "--zoom-hands: it is of our own method"),
         (["--method", "controlnet", *ASK, "--hand-photo", "no.jpg"], "--hand-photo: it is of our own method"),
         (["--method", "controlnet", *ASK, "--lora", "no.safetensors"], "--lora: it is of our own method"),
         (["--method", "controlnet", *ASK, "--set", "eta=1.0"], "--set eta: it is of our own method"),
         (["--method", "controlnet", *ASK, "--set", "blend_options.max_px=4"], "--set blend_options.max_px: it is of"),
-        (["--method", "midjourney", *ASK], "unknown method 'midjourney': choose one of controlnet, handrefiner"),
+        (
+            ["--method", "midjourney", *ASK],
+            "unknown method 'midjourney': choose one of controlnet, handrefiner.*two-stage",
+        ),
         (["--method", "controlnet", *ASK, "--save-intermediates"], "controlnet has no stages to show"),
         (["--method", "controlnet", *ASK, "--set", "baseline.contrl=1"], "contrl = 1: there is no such option"),
         (["--method", "controlnet", *ASK, "--base", "nowhere"], "nowhere: no such weights"),

@@ -54,15 +54,6 @@ class BaselineOptions:
     """HandRefiner: the hands' depth, brighter is nearer; None: drawn from the pose's points. As `picture`."""
     mask: Path | None = None
     """HandRefiner: what is painted anew; None: boxes around the depth. As `picture`."""
-    hand: Path | None = None
-    """Two-stage: a run, a checkpoint or its model."""
-    hand_controlnet: Path | None = None
-    """Two-stage: a public ControlNet of hand landmarks instead."""
-    outpaint: str | None = None
-    """Two-stage: a run, a checkpoint or its model, or an OpenPose ControlNet by name or folder."""
-    hand_base: str | None = None
-    pipeline: Path | None = None
-    """Two-stage: a saved pipeline instead of all these."""
 
     def __post_init__(self) -> None:
         check_name(SCHEDULERS, self.scheduler, kind="scheduler")
@@ -89,7 +80,7 @@ class Baseline(Protocol):
 
     @property
     def components(self) -> Mapping[str, Any]:
-        """Its networks by name, once loaded."""
+        """Its networks and its `tokenizer` by diffusers' names, once loaded."""
 
     def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
         """The (height, width) of a pose's picture; raises `UserError` on one that it cannot make."""

@@ -26,6 +26,7 @@ from h2d.infer.session import (
     quiet_libraries,
     surroundings,
 )
+from h2d.infer.text import cut_notes
 from h2d.registry import resolve
 
 
@@ -60,15 +61,17 @@ class BaselineSession:
             guidance=options.guidance_scale,
             negative=options.negative_prompt,
         )
+        unread = cut_notes(self._method.components["tokenizer"], options.negative_prompt, of="negative prompt")
+        notes = [[*self._method.notes(item.prompt, item.pose), *unread] for item in items]
         return [
             Made(
                 image=Image.fromarray(picture),
-                record=self._record(item, options) | batch_record(item, items),
+                record=self._record(item, options) | batch_record(item, items) | {"notes": told},
                 output=None,
                 index=index,
-                notes=tuple(self._method.notes(item.prompt, item.pose)),
+                notes=tuple(told),
             )
-            for index, (item, picture) in enumerate(zip(items, pictures, strict=True))
+            for index, (item, picture, told) in enumerate(zip(items, pictures, notes, strict=True))
         ]
 
     def size_of(self, item: Item, options: SampleOptions) -> tuple[int, int]:
