@@ -31,14 +31,14 @@ def _markdown_cell(cell: Cell, kind: str) -> str:
 
 _LATEX: Final = {
     "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": r"\textendash{}",
     "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 
 
 def latex(text: str) -> str:
-    """Any text for LaTeX."""
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    """Any text for LaTeX; options keep both of their hyphens."""
+    return "".join(_LATEX.get(letter, letter) for letter in text).replace("--", "-{}-")
 
 
 def as_latex(table: Table, caption: str, notes: Sequence[str] = ()) -> str:

@@ -197,7 +197,7 @@ def test_latex_tables_say_what_changes_their_numbers_and_why_there_are_dashes(fi
         assert r"found\_by fake" in notes
         verdicts = "Paired differences" in caption
         rows = [line for line in table.splitlines() if line.endswith(r"\\") and "textcolor" not in line]
-        if any("& -- " in line for line in rows) and not verdicts:
+        if any(r"& \textendash{} " in line for line in rows) and not verdicts:
             assert "No number: " in notes
     main = (out / "report.tex").read_text().split("\n\n")[0]
     for stated in ("area person", "missing zero", r"enlarged\_px 32", "CLIPSIM: no agreement with the prompts"):
@@ -207,6 +207,7 @@ def test_latex_tables_say_what_changes_their_numbers_and_why_there_are_dashes(fi
 
 def test_letters_that_latex_reads_as_commands_are_escaped():
     assert latex("a_b & 5% {x} \\y ±") == r"a\_b \& 5\% \{x\} \textbackslash{}y $\pm$"
+    assert latex("–: --segmenter") == r"\textendash{}: -{}-segmenter"
 
 
 @pytest.mark.parametrize(
