@@ -71,13 +71,13 @@ def _fit(trainer: Any) -> None:
         trainer.fit()
     except WorkerGroupError as error:
         failures = list(error.worker_failures.values())
-        raised = [getattr(failure, "_base_exc", None) for failure in failures]  # None where a worker died
-        for failure in raised:  # not the first one: the others may merely have lost the worker that failed
+        for failure in failures:  # not the first one: the others may merely have lost the worker that failed
             if isinstance(failure, UserError | JobError):
                 raise failure from None
-        if all(raised):
+        died = [failure for failure in failures if type(failure).__module__.partition(".")[0] == "ray"]
+        if not died:
             raise
-        last = " ".join(str(failures[raised.index(None)]).split())[-200:]
+        last = " ".join(str(died[0]).split())[-200:]
         raise JobError(
             f"a worker died: {last}: the last checkpoint is whole, the same command goes on from it; lower "
             "speed.micro_batch or --workers if memory was short"

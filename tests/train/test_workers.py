@@ -71,16 +71,17 @@ def test_what_stops_a_worker_is_said_in_its_own_words(small_manifest, tmp_path):
 
 def test_a_worker_that_dies_is_one_line_and_a_fault_of_the_program_is_raised_whole():
     from ray.train import WorkerGroupError
-    from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
     def fails_with(*failures):
         return Mock(fit=Mock(side_effect=WorkerGroupError("many\nlines", dict(enumerate(failures)))))
 
-    lost, told = UserExceptionWithTraceback(RuntimeError("peer"), ""), UserExceptionWithTraceback(UserError("one"), "")
+    lost, told = RuntimeError("connection closed by peer"), UserError("one")
+    died = WorkerHealthCheckFailedError("a check failed", OSError("out of\nmemory"))
     with pytest.raises(UserError, match=r"^one$"):
         _fit(fails_with(lost, told))
-    with pytest.raises(JobError, match=r"^a worker died: out of memory: the last checkpoint is whole"):
-        _fit(fails_with(lost, OSError("out of\nmemory")))
+    with pytest.raises(JobError, match=r"^a worker died: a check failed out of memory: the last checkpoint is whole"):
+        _fit(fails_with(lost, died))
     with pytest.raises(WorkerGroupError):
         _fit(fails_with(lost))
 
