@@ -30,6 +30,8 @@ def read_request(
 
     if prompt is not None and not prompt.strip():
         raise UserError("--prompt is empty: say what the picture shows")
+    if prompt is not None and not _is_unicode(prompt):
+        raise UserError("--prompt is not UTF-8: say what the picture shows in characters of Unicode")
     given = find_pose(pose) if pose else None
     if record is not None:
         request = request_of(record, like)
@@ -52,6 +54,15 @@ def read_options(
 
     chosen: SampleOptions = load_config(SampleOptions, flags, file=config, overrides=overrides, over=over)
     return chosen
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written: bytes of another encoding reach Python as halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _seeds(seed: int | None, num: int) -> tuple[int, ...]:

@@ -181,6 +181,7 @@ def test_a_saved_pipeline_serves_too(here, pipe):
         (["--prompt", "x"], "--pose is missing"),
         (["--pose", "pose.json"], "--prompt is missing"),
         (["--pose", "pose.json", "--prompt", "  "], "--prompt is empty"),
+        (["--pose", "pose.json", "--prompt", "caf\udce9"], "--prompt is not UTF-8"),
         (["--pose", "no.json", "--prompt", "x"], "no.json: cannot be read"),
         (["--pose", "pose.json", "--prompt", "x", "--size", "512"], "--size 512: give WIDTHxHEIGHT"),
         (["--pose", "pose.json", "--prompt", "x", "--size", "100x128"], "width = 100: choose a multiple of 16"),
