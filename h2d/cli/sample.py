@@ -122,6 +122,7 @@ def sample(
         "loras": tuple(lora) if lora else None,
     }
     if batch is None:
+        refuse({"workers": workers, "address": address}, "it is of --batch")
         check_out(out)
     else:
         of_one = {"pose": pose, "prompt": prompt, "like": like, "n": n if n > 1 else None}
@@ -196,8 +197,10 @@ def _make(
                         files.write(made)
                         notes.append(made.notes)
     except KeyboardInterrupt:
+        left = request.wanted_seeds[len(files.pictures) :]
         told = f"{len(files.pictures)} of {request.count} pictures are in {files.folder}"
-        errors.print(f"Stopped: {told}.", soft_wrap=True, highlight=False, markup=False)
+        rest = f"; the rest: --seed {left[0]} -n {len(left)}" if left else ""
+        errors.print(f"Stopped: {told}{rest}.", soft_wrap=True, highlight=False, markup=False)
         raise
     return notes
 

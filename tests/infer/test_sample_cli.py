@@ -119,7 +119,7 @@ def test_pictures_that_were_made_stay_when_the_rest_is_interrupted(here, monkeyp
     monkeypatch.setattr(Session, "sample", sample_twice)
     done = run("--pose", "pose.json", "--prompt", "x", "--seed", "4", "--n", "60", *FEW)
     assert done.exit_code == 130
-    assert "Stopped: 2 of 60 pictures are in samples." in done.output
+    assert "Stopped: 2 of 60 pictures are in samples; the rest: --seed 6 -n 58." in done.output
     assert sorted(path.name for path in (here / "samples").iterdir()) == ["x-4.png", "x-5.png"]
 
 
@@ -134,7 +134,7 @@ def test_ctrl_c_leaves_the_pictures_that_were_made(here):
     _, told = process.communicate(timeout=60)
     count = len(list(here.glob("samples/x-*.png")))
     assert process.returncode == 130
-    assert f"Stopped: {count} of 500 pictures are in samples." in told
+    assert f"Stopped: {count} of 500 pictures are in samples; the rest: --seed " in told
     assert "Traceback" not in told
 
 
@@ -201,6 +201,7 @@ def test_a_saved_pipeline_serves_too(here, pipe):
             [*ASK, "--pipeline", "miniature", "--outpaint", "runs/outpaint"],
             "--outpaint: --pipeline miniature is",
         ),
+        ([*ASK, "--workers", "2"], "--workers: it is of --batch: leave it out"),
         (["--batch", "lines.jsonl", "-n", "5"], "--n: with --batch the file says what is made: leave it out"),
         (["--batch", "lines.jsonl", "--prompt", "x"], "--prompt: with --batch the file says what is made"),
         (["--batch", "lines.jsonl", "--save-intermediates"], "--save-intermediates: with --batch"),
