@@ -22,6 +22,9 @@ KEY: Final = "h2d"
 
 VERSION: Final = 1
 
+_GROUPS: Final = ("models", "machine", "versions", "weights")
+"""What every record has beside the request."""
+
 _SAMPLES: Final = 64
 """Values of each tensor that a fingerprint reads, spread over it: any training step changes nearly all."""
 
@@ -92,6 +95,8 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: its record is damaged: give a PNG as h2d sample wrote it") from None
     if version != VERSION:
         raise UserError(f"{path}: its record is of version {version}, this h2d reads {VERSION}: use the h2d of then")
+    if missing := [name for name in _GROUPS if not isinstance(record.get(name), dict)]:
+        raise UserError(f"{path}: its record lacks {missing[0]}: give a PNG as h2d sample wrote it")
     return record
 
 

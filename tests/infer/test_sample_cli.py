@@ -224,6 +224,14 @@ def test_pictures_of_others_are_refused(here):
         read_record(here / "half.png")
 
 
+@pytest.mark.parametrize("group", ["models", "machine", "versions", "weights"])
+def test_a_record_that_lacks_something_is_one_line(here, group):
+    record = {"prompt": "x", **{name: {} for name in ("models", "machine", "versions", "weights")}, group: None}
+    write_png(here / "part.png", Image.new("RGB", (8, 8)), record)
+    with pytest.raises(UserError, match=rf"part\.png: its record lacks {group}: give a PNG"):
+        read_record(here / "part.png")
+
+
 def test_other_weights_are_told_from_those_of_then(here, checkpoints, tmp_path_factory):
     from tiny_models import write_checkpoints
 
