@@ -1,13 +1,12 @@
 """Building SAM and loading its official checkpoint files, with errors that say what a wrong file holds."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Final
 
 from h2d.errors import UserError
 from h2d.hashes import sha256_of
+from h2d.pickles import read_tensors
 
 OFFICIAL_FILES: Final = {
     "vit_h": "sam_vit_h_4b8939.pth",
@@ -48,28 +47,11 @@ def load_sam(model: str, checkpoint: Path) -> Any:
 
 def read_checkpoint(model: str, checkpoint: Path) -> dict[str, Any]:
     """The file's tensors, mapped rather than read; raises `UserError` when it is absent or not a whole state dict."""
-    import torch
-
     if not checkpoint.is_file():
         raise UserError(
             f"{checkpoint}: no SAM checkpoint here: get {OFFICIAL_FILES[model]}, or use the segmenter grabcut"
         )
-    size = checkpoint.stat().st_size
-    again = f"get {OFFICIAL_FILES[model]} again"
-    with checkpoint.open("rb") as stream:
-        start = stream.read(2)
-    if start not in (b"PK", b"\x80\x02"):
-        raise UserError(f"{checkpoint}: not a PyTorch checkpoint ({size} bytes of another format): {again}")
-    if start == b"PK" and not zipfile.is_zipfile(checkpoint):
-        raise UserError(f"{checkpoint}: a PyTorch checkpoint that is cut off at {size} bytes: {again}")
-    try:
-        weights: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=start == b"PK")
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{checkpoint}: cannot be read as a PyTorch checkpoint ({reason}): {again}") from None
-    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
-        raise UserError(f"{checkpoint}: holds {type(weights).__name__} instead of a plain state dict: {again}")
-    return weights
+    return read_tensors(checkpoint, remedy=f"get {OFFICIAL_FILES[model]} again")
 
 
 def file_sha256(checkpoint: Path) -> str:
