@@ -43,6 +43,13 @@ class Looks:
         prompts = self.prompts if real else None
         return tuple(look for look in (self.pose, self.foreground, *self.features, self.clip, prompts) if look)
 
+    def check(self) -> None:
+        """Open the weights that are looked with; raises `UserError` where a file is damaged or another network's.
+
+        To be called before hours of pictures are made, not after. SAM's were checked when they were found.
+        """
+        assert self.fingerprints, "every run looks at poses"
+
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Of each look by its name: where its answers lie."""

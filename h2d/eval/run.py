@@ -55,7 +55,7 @@ def evaluate_methods(
     """Make the pictures of the named methods, measure every method of the run, write the report; None when stopped."""
     for name in names:
         make_method(name, options).identity()  # raises before anything is written
-    choose_looks(choices.look)
+    choose_looks(choices.look).check()
     _open(pictures, out)
     for name in names if fresh else ():
         shutil.rmtree(method_folder(out, name).path, ignore_errors=True)
@@ -88,7 +88,7 @@ def evaluate_folder(
     if name in METHODS:
         raise UserError(f"--name {title!r}: that is one of our own methods: give another name")
     matched_files(source, pictures, match)
-    choose_looks(choices.look)
+    choose_looks(choices.look).check()
     _open(pictures, out)
     folder = method_folder(out, name)
     if fresh:

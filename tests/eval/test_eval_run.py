@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,28 @@ def test_unknown_methods_are_named_before_anything_is_made(fakes, picture_list, 
     with pytest.raises(UserError, match="unknown method 'mine': choose one of"):
         run(["shifted", "mine"], picture_list, tmp_path / "run", choices)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            {"inception_weights": Path("weights.pth"), "features": "inception"},
+            r"weights\.pth: not a PyTorch checkpoint",
+        ),
+        ({"text": "clip"}, r"clip: config\.json is missing: .*h2d models fetch clip"),
+    ],
+)
+def test_weights_of_another_kind_are_named_before_anything_is_made(
+    fakes, picture_list, choices, tmp_path, monkeypatch, option, message
+):
+    monkeypatch.chdir(tmp_path)
+    Path("weights.pth").write_bytes(b"a page that says where the file has moved")
+    Path("clip").mkdir()
+    with pytest.raises(UserError, match=message):
+        run(["shifted"], picture_list, tmp_path / "run", replace(choices, look=replace(choices.look, **option)))
+    assert not (tmp_path / "run").exists()
+    assert not fakes.MADE
 
 
 def test_the_list_and_the_methods_stay_with_the_run(own_run, picture_list):
