@@ -2,7 +2,7 @@
 
 python examples/sampling_figures.py [--out docs/images]
 
-Steps and latents are the miniature's that comes with h2d. Blends and enlarged hands are at 512 pixels, with the hand of
+What is made is the miniature's that comes with h2d. Blends and the enlarged canvas are at 512 pixels, with the hand of
 a drawn person given as a photograph, where networks play no part.
 """
 
@@ -29,6 +29,7 @@ from h2d.infer.zoom import enlarged_canvas, small_windows
 from h2d.models.tiny import write_tiny
 from h2d.pose.draw import draw_pose
 from h2d.pose.examples import EXAMPLES, read_example
+from h2d.pose.pose import Pose
 from h2d.registry import resolve
 from h2d.synth.render import render
 from h2d.synth.sampling import sample_scene
@@ -40,6 +41,7 @@ PROMPT: Final = (
 
 _SIZE: Final = 512
 _LABEL_PX: Final = 30
+_SHOWN: Final = 200
 
 
 def main() -> None:
@@ -57,12 +59,13 @@ def main() -> None:
         output = pipe(EXAMPLES["palm"], read_example("palm"), seed=1, options=options)
         masks = [hand.as_picture() for hand in output.hands[0]]
         save(out / "sampling_blends.png", blends(output.masks[0] > 0, [hand.crop.box_xywh for hand in masks]))
-        save(out / "sampling_arms.png", arms())
-        save(out / "sampling_zoom.png", zoomed(pipe, options))
+        enlarged = enlargement(pipe, options)
     trained = load_models(default_models(Path("no runs")))
     trained.set_progress_bar_config(disable=True)
+    save(out / "sampling_arms.jpg", arms(trained))
+    save(out / "sampling_zoom.jpg", np.concatenate([enlarged, zoomed(trained)], axis=1))
     contact_sheet(trained(PROMPT, read_example("palm"), seed=1), 0, PROMPT).save(out / "sampling_steps.png")
-    (out / "sampling_handover.jpg").write_bytes(encode_jpeg(handed_on(trained)))
+    save(out / "sampling_handover.jpg", handed_on(trained))
 
 
 def random_pipeline(folder: Path) -> TwoStagePipeline:
@@ -90,16 +93,25 @@ def blends(mask: np.ndarray, boxes: list[tuple[int, int, int, int]]) -> np.ndarr
     return np.concatenate(rows)
 
 
-def arms() -> np.ndarray:
-    """A hand that belongs to no arm, before and after."""
+def arms(pipe: TwoStagePipeline) -> np.ndarray:
+    """A hand that belongs to no arm, before and after: the skeletons, and what is made of them."""
     pose = read_example("palm")
     people = pose.people.copy()
     people[0, [7, 8, 9, 10]] = (np.nan, np.nan, 0)
     bare = replace(pose, people=people)
-    return row_of({"as given": small(draw_pose(bare)), "with the arm added": small(draw_pose(with_arms(bare)[0]))})
+    made = [picture_of(pipe, bare, SampleOptions(add_arms=on)) for on in (False, True)]
+    skeletons = [resize(draw_pose(one), (_SHOWN, _SHOWN)) for one in (bare, with_arms(bare)[0])]
+    return row_of(
+        {
+            "as given": skeletons[0],
+            "add_arms=false": resize_nearest(made[0], _SHOWN),
+            "with the arm added": skeletons[1],
+            "add_arms=true": resize_nearest(made[1], _SHOWN),
+        }
+    )
 
 
-def zoomed(pipe: TwoStagePipeline, options: SampleOptions) -> np.ndarray:
+def enlargement(pipe: TwoStagePipeline, options: SampleOptions) -> np.ndarray:
     """A small hand: what the networks see of it in the whole picture, and in its window."""
     pose = read_example("wave").moved(scale=0.6, shift=(170.0, 250.0), width=512, height=768)
     output = pipe("x", pose, seed=1, options=options)
@@ -107,11 +119,27 @@ def zoomed(pipe: TwoStagePipeline, options: SampleOptions) -> np.ndarray:
     plain = np.ascontiguousarray(output.canvas[0][window.slices])
     return row_of(
         {
-            "canvas": resize(output.canvas[0], (384, 256)),
-            "its pixels around the hand": resize_nearest(plain, 384),
-            "what --zoom-hands works on": resize(enlarged_canvas(window, _SIZE).picture, (384, 384)),
+            "in the canvas": resize_nearest(plain, _SHOWN),
+            "what --zoom-hands sees": resize(enlarged_canvas(window, _SIZE).picture, (_SHOWN, _SHOWN)),
         }
     )
+
+
+def zoomed(pipe: TwoStagePipeline) -> np.ndarray:
+    """A small hand's surroundings in the finished picture, without and with the option."""
+    pose = read_example("palm")
+    far = pose.moved(scale=0.6, shift=(0.2 * pose.width, 0.4 * pose.height), width=pose.width, height=pose.height)
+    size = pipe.config.size_px
+    hands = pipe(PROMPT, far, seed=1, options=SampleOptions(num_inference_steps=1)).hands[0]
+    window = small_windows(hands, 0, (size, size), size, cell_px=pipe.cell_px)[0].slices
+    made = [picture_of(pipe, far, SampleOptions(zoom_hands=on))[window] for on in (False, True)]
+    labels = ("made without it", "made with it")
+    return row_of({label: resize_nearest(one, _SHOWN) for label, one in zip(labels, made, strict=True)})
+
+
+def picture_of(pipe: TwoStagePipeline, pose: Pose, options: SampleOptions) -> np.ndarray:
+    """What is made of a pose."""
+    return np.asarray(pipe(PROMPT, pose, seed=1, options=options).images[0])
 
 
 def handed_on(pipe: TwoStagePipeline) -> np.ndarray:
@@ -136,11 +164,6 @@ def handed_on(pipe: TwoStagePipeline) -> np.ndarray:
     )
 
 
-def small(picture: np.ndarray) -> np.ndarray:
-    """Half the size."""
-    return resize(picture, (256, 256))
-
-
 def resize_nearest(picture: np.ndarray, height: int) -> np.ndarray:
     """Enlarged with its pixels' edges."""
     width = round(picture.shape[1] * height / picture.shape[0])
@@ -161,8 +184,9 @@ def row_of(pictures: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def save(path: Path, picture: np.ndarray) -> None:
-    """As PNG."""
-    path.write_bytes(encode_png(np.ascontiguousarray(picture)))
+    """In the form that the name says."""
+    whole = np.ascontiguousarray(picture)
+    path.write_bytes(encode_jpeg(whole, quality=85) if path.suffix == ".jpg" else encode_png(whole))
 
 
 if __name__ == "__main__":
