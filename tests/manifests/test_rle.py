@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,6 +31,22 @@ def test_joined_masks_are_one_that_has_all_their_pixels(masks):
 def test_masks_of_other_sizes_are_not_joined():
     with pytest.raises(UserError, match=r"damaged masks: .* sizes \[\(3, 4\), \(4, 3\)\]: prepare it again"):
         decode_joined([encode_rle(np.ones((3, 4), bool)), encode_rle(np.ones((4, 3), bool))])
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda size: arrays(bool, size)))
+def test_pycocotools_decodes_the_same(mask):
+    rle = encode_rle(mask)
+    theirs = coco.decode({**rle, "counts": rle["counts"].encode()})
+    np.testing.assert_array_equal(decode_rle(rle), theirs)
+
+
+def test_masks_of_a_real_size_are_decoded_as_pycocotools_does():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        mask = cv2.GaussianBlur(random.uniform(size=(500, 700)).astype(np.float32), (0, 0), random.uniform(1, 40))
+        rle = encode_rle(mask > np.median(mask))
+        theirs = coco.decode({**rle, "counts": rle["counts"].encode()})
+        np.testing.assert_array_equal(decode_rle(rle), theirs)
 
 
 @pytest.mark.parametrize("value", [False, True])
@@ -89,6 +106,8 @@ def test_the_writing_of_runs_is_right():
         {"counts": WHOLE["counts"] + "P"},
         {"counts": compressed(2000, -400)},
         {"counts": "o" * 50},
+        {"counts": "o" * 50 + "0"},
+        {"counts": WHOLE["counts"] + "\u00e9"},
         {"counts": "N" + WHOLE["counts"]},
     ],
 )
