@@ -27,7 +27,7 @@ from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
 from h2d.manifests.store import Manifest, part_path
 from h2d.pose.draw import draw_skeleton
 from h2d.pose.layouts import HAND_BONES, HANDS
-from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, shrink_mask
+from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_square
 from h2d.train.hand import HandOptions, HandStage
 from h2d.train.loading import Share, step_batches
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
@@ -192,6 +192,7 @@ def parts_ms(manifest: Manifest) -> dict[str, dict[str, float]]:
     square, random = decode_rgb(crop["image"]), np.random.default_rng(0)
     batch = [made["hand"].examples()(crop, random, training=True) for _ in range(BATCH)]
     names = batch[0].keys()
+    portrait = decode_rgb(person["image"])[: PICTURE_HW[1]]
     grown = dilate(decode_joined([person["mask_left"], person["mask_right"]]))[: PICTURE_HW[1]]
     return {
         "both": {
@@ -210,6 +211,7 @@ def parts_ms(manifest: Manifest) -> dict[str, dict[str, float]]:
         "outpaint": {
             "read": _ms(lambda: [rows["outpaint"].row(n) for n in range(256)], times=1) / 256,
             "JPEG": _ms(lambda: decode_rgb(person["image"])),
+            "resized": _ms(lambda: to_square(portrait, 512)),
             "masks": _ms(lambda: dilate(decode_joined([person["mask_left"], person["mask_right"]]))),
             "masks cut, shrunk, a plane": _ms(lambda: mask_plane(shrink_mask(grown.T, 512).T)),
             "skeleton": _ms(lambda: draw_skeleton(person["body"], (512, 512), style="v1.1")),

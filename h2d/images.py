@@ -142,7 +142,7 @@ def fit_long_side(height: int, width: int, limit: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resize(picture: UInt8[np.ndarray, "h w 3"], size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
+def resize(picture: UInt8[np.ndarray, "h w *c"], size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 *c"]:
     """Resize by area when shrinking, bicubic when growing; pixel edges coincide, so points scale by the plain ratio."""
     height, width = size_hw
     if (height, width) == picture.shape[:2]:

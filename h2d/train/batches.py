@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from h2d.images import decode_rgb, resize
@@ -24,8 +24,18 @@ _GREY: Final = (0.2989, 0.587, 0.114)
 
 def decode_square(image: bytes, size_px: int) -> UInt8[np.ndarray, "h w 3"]:
     """Decode the `image` of a row and resize it to a square; raises `DecodeError`."""
-    picture = decode_rgb(image)
-    return resize(picture, (size_px, size_px))
+    return to_square(decode_rgb(image), size_px)
+
+
+def to_square(levels: UInt8[np.ndarray, "h w *c"], size_px: int) -> UInt8[np.ndarray, "h2 w2 *c"]:
+    """Resize as `h2d.images.resize`, but bilinearly where shrinking to no less than half.
+
+    Every pixel still counts then. By area it would take a third of a loader's time, to differ by part of a level.
+    """
+    height, width = levels.shape[:2]
+    if max(height, width) <= 2 * size_px and min(height, width) > size_px:
+        return np.asarray(cv2.resize(levels, (size_px, size_px), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return resize(levels, (size_px, size_px))
 
 
 def planes(picture: UInt8[np.ndarray, "h w 3"]) -> Planes:
@@ -46,35 +56,33 @@ def shift_colours(
 ) -> Planes:
     """Add to each of R, G, B up to `shift` of 255, change brightness and contrast, each with `probability`.
 
-    The paper's augmentations (IV-B); the ranges are our choice. Brightness and contrast are torchvision's: a factor of
-    up to 1 +- `brightness`, and one about the mean grey. By table look-up: floats would cost most of a loader's time.
-    Draws the same count of numbers whatever happens.
+    The paper's augmentations (IV-B); the ranges are our choice, and a shift is a whole number. Brightness and contrast
+    are torchvision's: a factor of up to 1 +- `brightness`, and one about the mean grey. Each step saturates and rounds:
+    floats in between, or tables to look levels up in, would cost most of a loader's time. Draws the same count of
+    numbers whatever happens.
     """
     drawn = random.uniform(-1, 1, 5)
     happens = random.uniform(size=3) < probability
-    levels = np.repeat(np.arange(256, dtype=np.float64)[None], 3, axis=0)
     if happens[0]:
-        levels = np.clip(levels + drawn[:3, None] * shift, 0, 255)
+        shifts = np.rint(drawn[:3] * shift)
+        planes_and_shifts = zip(picture, shifts.tolist(), strict=True)
+        picture = np.stack([cv2.add(plane, levels) for plane, levels in planes_and_shifts])
     if happens[1]:
-        levels = levels * (1 + drawn[3] * brightness)
-    if happens[:2].any():
-        picture = _looked_up(picture, levels)
+        picture = _scaled(picture, 1 + drawn[3] * brightness)
     if happens[2]:
         grey = sum(weight * cv2.mean(plane)[0] for weight, plane in zip(_GREY, picture, strict=True))
-        levels = grey + (1 + drawn[4] * contrast) * (np.arange(256, dtype=np.float64) - grey)
-        picture = _looked_up(picture, np.repeat(levels[None], 3, axis=0))
+        factor = 1 + drawn[4] * contrast
+        picture = _scaled(picture, factor, offset=(1 - factor) * grey)
     return picture
 
 
 def shrink_mask(mask: Bool[np.ndarray, "h w"], size_px: int) -> Bool[np.ndarray, "h2 w2"]:
-    """The mask at the size of the training picture: a pixel belongs to it when it covers half."""
+    """The mask at the size of the training picture, resized as the picture is: a pixel that it half covers is in it."""
     if mask.shape == (size_px, size_px):
         return mask
     if mask.flags.f_contiguous and not mask.flags.c_contiguous:
         return shrink_mask(mask.T, size_px).T
-    levels = mask.view(np.uint8) * np.uint8(255)
-    covered = cv2.resize(levels, (size_px, size_px), interpolation=cv2.INTER_AREA)
-    return np.asarray(covered >= 128)
+    return np.asarray(to_square(mask.view(np.uint8) * np.uint8(255), size_px) >= 128)
 
 
 def mask_plane(mask: Bool[np.ndarray, "h w"]) -> UInt8[Tensor, "1 h w"]:
@@ -85,9 +93,10 @@ def mask_plane(mask: Bool[np.ndarray, "h w"]) -> UInt8[Tensor, "1 h w"]:
     return torch.from_numpy((rows * np.uint8(255))[None])
 
 
-def _looked_up(picture: Planes, levels: Float64[np.ndarray, "3 256"]) -> Planes:
-    tables = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return np.stack([cv2.LUT(plane, table) for plane, table in zip(picture, tables, strict=True)])
+def _scaled(picture: Planes, factor: float, *, offset: float = 0) -> Planes:
+    """Each level times `factor` plus `offset`, rounded, within 0..255."""
+    rows = picture.reshape(-1, picture.shape[-1])
+    return np.asarray(cv2.addWeighted(rows, factor, rows, 0, offset), np.uint8).reshape(picture.shape)
 
 
 def as_floats(name: str, tensor: Tensor) -> Tensor:

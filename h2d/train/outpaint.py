@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from h2d.config import config
 from h2d.errors import UserError
-from h2d.images import decode_rgb, resize
+from h2d.images import decode_rgb
 from h2d.manifests.masks import DEFAULT_DILATION, dilate
 from h2d.manifests.rle import decode_joined
 from h2d.models.base import (
@@ -48,7 +48,7 @@ from h2d.pose.points import moved
 from h2d.pose.pose import Pose
 from h2d.pose.squares import square_around
 from h2d.train.base_folder import base_folder
-from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_picture
+from h2d.train.batches import draw_noise, mask_plane, planes, shift_colours, shrink_mask, to_picture, to_square
 from h2d.train.latents import drawn_latents, posterior_of
 from h2d.train.previewing import decode_latents, sample_ddim
 from h2d.train.stage import Batch, Example, Losses, Networks, Preset, Row
@@ -107,7 +107,7 @@ class OutpaintExamples:
         picture = decode_rgb(row["image"])
         left, top, side = square_around(row["body"], (picture.shape[0], picture.shape[1]))
         window = slice(top, top + side), slice(left, left + side)
-        square = planes(resize(picture[window], (self.size_px, self.size_px)))
+        square = planes(to_square(picture[window], self.size_px))
         if colours is not None and self.options.augment:
             square = shift_colours(square, colours)
         points = moved(row["body"], scale=self.size_px / side, shift=(-left, -top))

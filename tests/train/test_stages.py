@@ -145,7 +145,8 @@ def plain_example(row: dict, options: OutpaintOptions) -> dict[str, np.ndarray]:
     cut = [np.ascontiguousarray(whole[top : top + side, left : left + side]) for whole in (picture, *masks)]
     mask = np.any(cut[1:], axis=0).astype(np.uint8)
     mask = cv2.dilate(mask, np.ones((options.dilation_px, options.dilation_px), np.uint8)) * np.uint8(255)
-    square, levels = (cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for part in (cut[0], mask))
+    assert SIZE <= side <= 2 * SIZE, "else by area"
+    square, levels = (cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) for part in (cut[0], mask))
     kept = (levels >= 128) & (options.keep == "hands")
     return {"image": square.transpose(2, 0, 1), "mask": (kept * np.uint8(255))[None]}
 
