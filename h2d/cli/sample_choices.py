@@ -25,12 +25,13 @@ def read_request(
     overrides: list[str],
 ) -> "Request":
     """What is to be made: anew, or after the picture `like`, whose record that is."""
+    from h2d.infer.batch_lines import NO_CHARACTER
     from h2d.infer.requests import Request, request_of, varied
     from h2d.pose.examples import find_pose
 
     if prompt is not None and not prompt.strip():
         raise UserError("--prompt is empty: say what the picture shows")
-    if prompt is not None and not _is_unicode(prompt):
+    if prompt is not None and NO_CHARACTER.search(prompt):  # as bytes of another encoding reach Python
         raise UserError("--prompt is not UTF-8: say what the picture shows in characters of Unicode")
     given = find_pose(pose) if pose else None
     if record is not None:
@@ -54,15 +55,6 @@ def read_options(
 
     chosen: SampleOptions = load_config(SampleOptions, flags, file=config, overrides=overrides, over=over)
     return chosen
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it can be written: bytes of another encoding reach Python as halves of surrogate pairs."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _seeds(seed: int | None, num: int) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Pictures by the thousand: a JSONL file of prompts and poses, worked on so that it can be stopped and gone on with.
 
-A line is `{"prompt": ..., "pose": "file.json"}` and perhaps `id`, `seed` and `options`. A picture that is there and
-says that it was made of this very line, with these networks, is done; nothing else is.
+A line is `{"prompt": ..., "pose": "file.json"}` and perhaps `id`, `seed` and `options`; files that it names are sought
+from the folder of its file. A picture that is there and says that it was made of this very line, with these networks,
+is done; nothing else is.
 """
 
 import json
@@ -198,7 +199,9 @@ class BatchWorker:
         if line.problem:
             raise UserError(line.problem)
         values = line.values
-        own, seed = values.get("options") or {}, values.get("seed")
+        own, seed = dict(values.get("options") or {}), values.get("seed")
+        if isinstance(own.get("hand_photo"), str):
+            own["hand_photo"] = str(self._folder / own["hand_photo"])
         options = validate_config(SampleOptions, {**as_plain(self._options), **own}, where="options")
         item = Item(
             prompt=values["prompt"],

@@ -12,7 +12,7 @@ from h2d.errors import UserError
 _KEYS: Final = {"id", "prompt", "pose", "seed", "options"}
 _LONGEST_ID_BYTES: Final = 242
 """A file's name has 255, and a picture is `.ID.png.partial` until it is whole."""
-_NO_CHARACTER: Final = re.compile(r"[\x00\ud800-\udfff]")
+NO_CHARACTER: Final = re.compile(r"[\x00\ud800-\udfff]")
 """JSON can spell them, but no file name, no tokenizer and no PNG takes them all."""
 
 
@@ -74,7 +74,7 @@ def _parsed(row: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError("no object of prompt and pose")
     for text in texts:
-        if found := _NO_CHARACTER.search(text):
+        if found := NO_CHARACTER.search(text):
             raise UserError(f"{text[:60]!r}: {found[0]!r} is no character: leave it out")
     return values
 

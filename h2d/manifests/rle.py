@@ -67,7 +67,7 @@ def _runs(counts: str) -> Int64[np.ndarray, " n"]:
 
     Each count is little-endian in groups of five bits, a sixth saying that more follow, 48 added to make a character;
     from the fourth on, a count is a difference from the one two before. pycocotools reads damaged ones past its
-    buffers, and takes five times as long.
+    buffers.
     """
     groups = np.frombuffer(counts.encode(), np.uint8) - np.uint8(48)
     if (groups >= 64).any():

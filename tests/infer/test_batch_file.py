@@ -158,7 +158,11 @@ def test_bad_lines_are_told_and_do_not_stop_the_rest(session, batch, tmp_path):
         ({"id": "p", "prompt": "a \ud800 b"}, "000002", r"'\\ud800' is no character"),
         ({"id": "p", "options": {"negative_prompt": "a \ud800 b"}}, "000002", "no character"),
         ({"id": "p", "pose": "a\0b"}, "000002", "no character"),
-        ({"id": "p", "pose": "empty.json", "options": {"hand_photo": "none.jpg"}}, "p", "hand_photo none.jpg: cannot"),
+        (
+            {"id": "p", "pose": "empty.json", "options": {"hand_photo": "none.jpg"}},
+            "p",
+            "hand_photo {here}/none.jpg: cannot",
+        ),
         ({"id": "p", "options": []}, "p", "options = "),
     ],
 )
@@ -169,7 +173,7 @@ def test_no_line_stops_a_batch(bad, told_id, message, session, batch, tmp_path):
     assert {path.name for path in out.glob("*.png")} == {"one.png", "three.png"}
     (failure,) = outcome.failures
     assert (failure.line.number, failure.line.id) == (2, told_id)
-    assert re.search(message, failure.error), failure.error
+    assert re.search(message.replace("{here}", str(tmp_path)), failure.error), failure.error
     assert json.loads((out / "failed.jsonl").read_text())["line"] == 2
 
 
