@@ -151,6 +151,10 @@ def divide(
                 validation.append(_group(path, number, usable & held_out))
     names = ", ".join(str(manifest.root) for manifest in manifests)
     if not any(group.rows for group in training):
+        if any(group.rows for group in validation) and not has_validation:
+            raise UserError(
+                f"{names}: every subject of split train is held out: lower data.held_out_share ({held_out_share:g})"
+            )
         raise UserError(f"{names}: no rows of {stage.table} in split train can be trained on: see `h2d manifest stats`")
     learnt = Rows(training, stage.columns, seed=seed, window_groups=window_groups)
     checked = Rows(validation, stage.columns, seed=seed, window_groups=1)

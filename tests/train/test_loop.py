@@ -283,6 +283,8 @@ def test_without_a_validation_split_whole_subjects_are_held_out(tmp_path):
         assert held_out | learnt == set(subject_of.values())
         found.add(frozenset(held_out))
     assert len(found) == 3, "drawn by the seed"
+    with pytest.raises(UserError, match=r"every subject of split train is held out: .*data\.held_out_share \(0\.9"):
+        divide([manifest], stage, seed=0, held_out_share=0.9999, window_groups=2)
 
 
 def test_who_changes_a_row_does_not_change_it_for_the_next_time(small_manifest):
