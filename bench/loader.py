@@ -1,6 +1,7 @@
 """Samples a second out of Parquet, as training reads them, beside the same examples made in a bare loop.
 
 Pictures are made up, but are JPEG files of a photograph's size; masks and skeletons are those of a hand and a person.
+With --manifest they are those of real rows.
 The limit is what the cores would give if the loader cost nothing but its examples. Prints one JSON line, then tables.
 """
 
@@ -192,8 +193,10 @@ def parts_ms(manifest: Manifest) -> dict[str, dict[str, float]]:
     square, random = decode_rgb(crop["image"]), np.random.default_rng(0)
     batch = [made["hand"].examples()(crop, random, training=True) for _ in range(BATCH)]
     names = batch[0].keys()
-    portrait = decode_rgb(person["image"])[: PICTURE_HW[1]]
-    grown = dilate(decode_joined([person["mask_left"], person["mask_right"]]))[: PICTURE_HW[1]]
+    sides = [person[name] for name in ("mask_left", "mask_right") if person[name] is not None]
+    whole = decode_rgb(person["image"])
+    side = min(whole.shape[:2])
+    portrait, grown = whole[:side, :side], dilate(decode_joined(sides))[:side, :side]
     return {
         "both": {
             "noise": _ms(lambda: draw_noise(random, latent_size=64)),
@@ -212,7 +215,7 @@ def parts_ms(manifest: Manifest) -> dict[str, dict[str, float]]:
             "read": _ms(lambda: [rows["outpaint"].row(n) for n in range(256)], times=1) / 256,
             "JPEG": _ms(lambda: decode_rgb(person["image"])),
             "resized": _ms(lambda: to_square(portrait, 512)),
-            "masks": _ms(lambda: dilate(decode_joined([person["mask_left"], person["mask_right"]]))),
+            "masks": _ms(lambda: dilate(decode_joined(sides))),
             "masks cut, shrunk, a plane": _ms(lambda: mask_plane(shrink_mask(grown.T, 512).T)),
             "skeleton": _ms(lambda: draw_skeleton(person["body"], (512, 512), style="v1.1")),
         },
@@ -257,6 +260,7 @@ def _ms(call: Callable[[], object], *, times: int = 30) -> float:
 def main() -> None:
     """Read the options, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--manifest", type=Path, help="rows that h2d prepared, instead of made-up ones")
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
@@ -266,7 +270,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("H2D_MODELS", f"{folder}/models")
-        manifest = write_manifest(Path(folder) / "manifest", options.rows)
+        made_up = options.manifest is None
+        manifest = write_manifest(Path(folder) / "manifest", options.rows) if made_up else Manifest(options.manifest)
         result = measure(manifest, rounds=options.rounds, workers=options.workers, num_batches=options.batches)
         result["parts, CPU ms a sample"] = parts_ms(manifest)
     print(json.dumps(result))
