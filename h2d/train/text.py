@@ -13,9 +13,8 @@ from torch import Tensor
 def caption_tokens(tokenizer: Any, caption: str | None) -> Int[Tensor, "t"]:
     """The tokens of a caption, padded; of the empty text where there is none."""
     length = tokenizer.model_max_length
-    tokens = tokenizer(caption or "", padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    ids: Tensor = tokens.input_ids[0]
-    return ids
+    tokens = tokenizer(caption or "", padding="max_length", max_length=length, truncation=True)
+    return torch.tensor(tokens.input_ids)
 
 
 @torch.no_grad()
