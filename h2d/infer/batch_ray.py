@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from h2d.infer.batch_file import BatchWorker, Failure, Worked
 from h2d.infer.batch_lines import Line
-from h2d.ray_start import start_ray
+from h2d.ray_start import on_gpus, start_ray
 
 _DIED: Final = "its worker died twice: out of memory, or a crash of the driver or of a library"
 
@@ -82,13 +82,17 @@ class _Worker:
 
 @contextmanager
 def ray_pool(
-    make: Callable[[], BatchWorker], *, num_workers: int | None, address: str | None, on_gpu: bool
+    make: Callable[[], BatchWorker], *, num_workers: int | None, address: str | None, device: str
 ) -> Iterator[RayPool]:
-    """A pool on a local Ray or on the cluster at `address`; without a number, one worker a GPU. Raises `JobError`."""
+    """A pool on a local Ray or on the cluster at `address`; without a number, one worker a GPU.
+
+    `device` is that of each worker. Raises `JobError`, and `UserError` where there are fewer GPUs than workers.
+    """
     ray = start_ray(address, **({"num_cpus": num_workers + 1} if num_workers else {}))
     try:
-        gpus = int(ray.cluster_resources().get("GPU", 0)) if on_gpu else 0
-        yield RayPool(make, num_workers or gpus or 1, num_gpus=1 if gpus else 0)
+        num_gpus = ray.cluster_resources().get("GPU", 0)
+        on_gpu = on_gpus(device, num_gpus, num_workers or 1)
+        yield RayPool(make, num_workers or (int(num_gpus) if on_gpu else 1), num_gpus=1 if on_gpu else 0)
     finally:
         ray.shutdown()
 
