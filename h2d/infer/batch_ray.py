@@ -7,6 +7,7 @@ alone; those that it dies of again are failures.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,11 +68,15 @@ class RayPool:
 
 
 class _Worker:
-    """What an actor is."""
+    """What an actor is. It loads when it is first asked, for an error in `__init__` would be its death."""
 
     def __init__(self, make: Callable[[], BatchWorker], folder: str) -> None:
         os.chdir(folder)  # relative paths mean what they mean where the command was given
-        self._worker = make()
+        self._make = make
+
+    @cached_property
+    def _worker(self) -> BatchWorker:
+        return self._make()
 
     def done(self, lines: Sequence[Line]) -> list[bool]:
         return [self._worker.is_done(line) for line in lines]

@@ -68,6 +68,17 @@ def test_a_worker_that_dies_costs_the_line_that_it_dies_of(tmp_path):
             list(pool.work([[line("mistake")]]))
 
 
+def test_a_mistake_met_while_a_worker_loads_is_raised_as_it_was():
+    def mistaken():
+        raise UserError("there is no such device here")
+
+    with (
+        pytest.raises(UserError, match=r"^there is no such device here$"),
+        ray_pool(mistaken, num_workers=1, address=None, device="cpu") as pool,
+    ):
+        pool.done([line("a")])
+
+
 class Telling:
     """A worker that leaves the number of its GPU as a file's name, and one line to the other worker."""
 
