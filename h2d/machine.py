@@ -29,7 +29,7 @@ def device_named(name: str) -> str:
         return name
     import torch
 
-    count = torch.cuda.device_count()
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0  # counted also where the driver is too old
     if name == "auto":
         return "cuda" if count else "cpu"
     there = [*(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]

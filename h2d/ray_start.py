@@ -1,10 +1,10 @@
-"""Ray, made for a run or joined, as every pool of workers begins. It is imported only here inside."""
+"""Ray, as every pool of workers begins: made or joined, with GPUs or without. It is imported only here inside."""
 
 import logging
 import os
 from typing import Any, Final
 
-from h2d.errors import JobError
+from h2d.errors import JobError, UserError
 
 SMALL_STORE_BYTES: Final = 256 * 2**20
 """Of Ray's object store, where pictures travel as paths and what comes back is counts."""
@@ -32,3 +32,32 @@ def start_ray(address: str | None, **local: Any) -> Any:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         raise JobError(f"cannot start on {where}: {' '.join(str(error).split())[:300]}") from None
     return ray
+
+
+def cluster_device(device: str, address: str, *, workers: int) -> str:
+    """`cuda` where workers on the cluster at `address` get a GPU each, else `cpu`; raises `UserError` as `on_gpus`."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device {device!r}: Ray chooses each worker's GPU: give auto, cpu, cuda")
+    ray = start_ray(address)
+    try:
+        return "cuda" if on_gpus(device, ray.cluster_resources().get("GPU", 0), workers) else "cpu"
+    finally:
+        ray.shutdown()
+
+
+def on_gpus(device: str, num_gpus: float, workers: int) -> bool:
+    """Whether workers get a GPU each, by what Ray has: this machine may be one without.
+
+    Raises `UserError` where some would wait for one for ever.
+    """
+    if device == "auto":
+        device = "cuda" if num_gpus else "cpu"
+    if not device.startswith("cuda"):
+        return False
+    if not num_gpus:
+        raise UserError(f"device {device!r}: Ray has no GPU: give --device cpu")
+    if num_gpus < workers:
+        raise UserError(
+            f"--workers {workers}: each takes a GPU, and Ray has {num_gpus:g}: give fewer --workers, or --device cpu"
+        )
+    return True

@@ -15,9 +15,12 @@ def test_devices_that_are_not_there_are_one_line(name):
 
 def test_auto_is_cuda_where_there_is_one(monkeypatch):
     assert device_named("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [device_named(name) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
     with pytest.raises(UserError, match="give auto, cpu, cuda, cuda:0, cuda:1"):
         device_named("cuda:2")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # as where the driver is too old for torch
     assert device_named("auto") == "cpu"
+    with pytest.raises(UserError, match=r"give auto, cpu$"):
+        device_named("cuda")

@@ -132,7 +132,8 @@ def run(
     if not names:
         raise UserError("--method is empty: name one or more, with commas")
     options = method_options(hand, hand_controlnet, outpaint, pipeline, base, device, batch, steps, sample, baseline)
-    choices = choices_of(config, overrides, segmenter, features, resamples, device)
+    look_device = "auto" if address and device == "cuda" else device  # looks that need a GPU stay on this machine
+    choices = choices_of(config, overrides, segmenter, features, resamples, look_device)
     placing = placing_of(workers, address, manifest)
     pictures = read_list(list_file)
     if not (json or hand or hand_controlnet or outpaint or pipeline) and any(name.startswith(OURS) for name in names):

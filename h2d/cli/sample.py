@@ -8,7 +8,15 @@ import typer
 
 from h2d.cli.console import errors
 from h2d.cli.output import print_json, say
-from h2d.cli.sample_choices import read_models, read_options, read_precision, read_request, read_size, refuse
+from h2d.cli.sample_choices import (
+    read_device,
+    read_models,
+    read_options,
+    read_precision,
+    read_request,
+    read_size,
+    refuse,
+)
 from h2d.cli.sample_files import PictureFiles, check_out
 from h2d.cli.start import one_thread_if_small, uncollected
 
@@ -138,16 +146,17 @@ def sample(
     if models is not None and models.about and not as_json:
         say(models.about)
 
-    from h2d.infer.session import Session, device_of
+    from h2d.infer.session import Session
 
-    place, exactness = device_of(device), read_precision(precision, record)
-    at_once = batch_size or (4 if place.type == "cuda" else 1)
+    exactness = read_precision(precision, record)
+    place = read_device(device, address, workers)
+    at_once = batch_size or (4 if place.startswith("cuda") else 1)
 
     def open_session() -> "MethodSession":
         if models is None:
-            return open_method(chosen, overrides or [], record, base, device=device, precision=exactness)
+            return open_method(chosen, overrides or [], record, base, device=place, precision=exactness)
         loaded = Session(
-            models, device=device, precision=exactness, offload=offload, compiled=compiled,
+            models, device=place, precision=exactness, offload=offload, compiled=compiled,
             batch_size=min(at_once, n) if request else at_once, asked=request,
         )  # fmt: skip
         return one_thread_if_small(loaded)
@@ -165,7 +174,7 @@ def sample(
                 seed=seed or 0,
                 batch_size=at_once,
             ),
-            Workers(number=workers, address=address, on_gpu=place.type == "cuda"),
+            Workers(number=workers, address=address, device=place),
             grid=grid,
             as_json=as_json,
         )

@@ -41,7 +41,8 @@ class Workers:
 
     number: int | None
     address: str | None
-    on_gpu: bool
+    device: str
+    """Of each of them."""
 
 
 def sample_batch(
@@ -59,7 +60,7 @@ def sample_batch(
             from h2d.infer.batch_ray import ray_pool
 
             pool = stack.enter_context(
-                ray_pool(make, num_workers=workers.number, address=workers.address, on_gpu=workers.on_gpu)
+                ray_pool(make, num_workers=workers.number, address=workers.address, device=workers.device)
             )
         else:
             pool = InlinePool(make())

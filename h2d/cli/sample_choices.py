@@ -110,3 +110,11 @@ def read_precision(name: str, record: Mapping[str, Any] | None = None) -> Any:
     if name == "auto" and record is not None:
         return record["machine"]["precision"]
     return name
+
+
+def read_device(name: str, address: str | None, workers: int | None) -> str:
+    """The device that pictures are made on, `auto` decided by what is here, or what the cluster at `address` has."""
+    from h2d.infer.session import device_of
+    from h2d.ray_start import cluster_device
+
+    return cluster_device(name, address, workers=workers or 1) if address else str(device_of(name))

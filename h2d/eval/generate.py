@@ -12,7 +12,6 @@ from h2d.eval.methods import Made, Method, MethodOptions, make_method, title_of
 from h2d.eval.picture_list import Entry, PictureList
 from h2d.eval.pictures import PictureFolder
 from h2d.eval.placing import Shard, Watch, do_all, shards_of
-from h2d.machine import device_named
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class Making:
     _method: Method | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.needs_gpu = device_named(self.options.device).startswith("cuda")
+        self.needs_gpu = self.options.device.startswith("cuda")
 
     def title(self, shard: Shard) -> str:
         """For messages."""

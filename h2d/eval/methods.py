@@ -55,6 +55,7 @@ class MethodOptions:
     """Name or path of what stage 2 stands on, where training's is not on this machine."""
     hand_base: str | None = None
     device: str = "auto"
+    """auto: decided when a run begins, by what its workers have."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """auto: bfloat16 on CUDA, else float32."""
     batch_size: int = 4
@@ -209,10 +210,11 @@ class BoxBlending(TwoStage):
 
 
 def dtype_of(options: MethodOptions) -> str:
-    """The name of torch's type; `auto` decided."""
+    """The name of torch's type, `auto` decided by the device, which another machine may have."""
     if options.dtype != "auto":
         return options.dtype
-    return "bfloat16" if device_named(options.device).startswith("cuda") else "float32"
+    assert options.device != "auto", "decided when the run began"
+    return "bfloat16" if options.device.startswith("cuda") else "float32"
 
 
 def weights_print(folder: Path) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from h2d.errors import JobError
-from h2d.ray_start import SMALL_STORE_BYTES, start_ray
+from h2d.machine import device_named
+from h2d.ray_start import SMALL_STORE_BYTES, cluster_device, on_gpus, start_ray
 
 Shard: TypeAlias = tuple[int, ...]
 """Numbers of pictures in the list."""
@@ -67,6 +68,21 @@ class Silent:
     def should_stop(self) -> bool:
         """Never."""
         return False
+
+
+def placed_device(device: str, *, workers: int, address: str | None) -> str:
+    """The device of workers that may need a GPU, `auto` decided by what is here, or what the cluster at `address` has.
+
+    Raises `UserError` where there is no such device, or fewer GPUs than workers.
+    """
+    if address is not None:
+        return cluster_device(device, address, workers=workers)
+    named = device_named(device)
+    if workers > 1:
+        import torch
+
+        on_gpus(named, torch.cuda.device_count(), workers)
+    return named
 
 
 def do_all(

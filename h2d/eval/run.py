@@ -8,7 +8,7 @@ Whatever is there and unchanged is not made again, so that the same command goes
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ from h2d.eval.methods import METHODS, MethodOptions, make_method
 from h2d.eval.options import MeasureConfig
 from h2d.eval.picture_list import PictureList, read_list
 from h2d.eval.pictures import MADE_FILE, REAL, PictureFolder, copy_real
-from h2d.eval.placing import Watch
+from h2d.eval.placing import Watch, placed_device
 from h2d.eval.report import write_reports
 from h2d.eval.results import Results
 from h2d.manifests.files import refuse_unwritable
@@ -53,6 +53,8 @@ def evaluate_methods(
     fresh: bool = False,
 ) -> Results | None:
     """Make the pictures of the named methods, measure every method of the run, write the report; None when stopped."""
+    device = placed_device(options.device, workers=placing.workers, address=placing.address)
+    options = replace(options, device=device)
     for name in names:
         make_method(name, options).identity()  # raises before anything is written
     choose_looks(choices.look).check()

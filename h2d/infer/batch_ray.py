@@ -7,12 +7,13 @@ alone; those that it dies of again are failures.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from h2d.infer.batch_file import BatchWorker, Failure, Worked
 from h2d.infer.batch_lines import Line
-from h2d.ray_start import start_ray
+from h2d.ray_start import on_gpus, start_ray
 
 _DIED: Final = "its worker died twice: out of memory, or a crash of the driver or of a library"
 
@@ -67,11 +68,15 @@ class RayPool:
 
 
 class _Worker:
-    """What an actor is."""
+    """What an actor is. It loads when it is first asked, for an error in `__init__` would be its death."""
 
     def __init__(self, make: Callable[[], BatchWorker], folder: str) -> None:
         os.chdir(folder)  # relative paths mean what they mean where the command was given
-        self._worker = make()
+        self._make = make
+
+    @cached_property
+    def _worker(self) -> BatchWorker:
+        return self._make()
 
     def done(self, lines: Sequence[Line]) -> list[bool]:
         return [self._worker.is_done(line) for line in lines]
@@ -82,13 +87,17 @@ class _Worker:
 
 @contextmanager
 def ray_pool(
-    make: Callable[[], BatchWorker], *, num_workers: int | None, address: str | None, on_gpu: bool
+    make: Callable[[], BatchWorker], *, num_workers: int | None, address: str | None, device: str
 ) -> Iterator[RayPool]:
-    """A pool on a local Ray or on the cluster at `address`; without a number, one worker a GPU. Raises `JobError`."""
+    """A pool on a local Ray or on the cluster at `address`; without a number, one worker a GPU.
+
+    `device` is that of each worker. Raises `JobError`, and `UserError` where there are fewer GPUs than workers.
+    """
     ray = start_ray(address, **({"num_cpus": num_workers + 1} if num_workers else {}))
     try:
-        gpus = int(ray.cluster_resources().get("GPU", 0)) if on_gpu else 0
-        yield RayPool(make, num_workers or gpus or 1, num_gpus=1 if gpus else 0)
+        num_gpus = ray.cluster_resources().get("GPU", 0)
+        on_gpu = on_gpus(device, num_gpus, num_workers or 1)
+        yield RayPool(make, num_workers or (int(num_gpus) if on_gpu else 1), num_gpus=1 if on_gpu else 0)
     finally:
         ray.shutdown()
 

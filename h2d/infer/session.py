@@ -22,6 +22,7 @@ from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, Request, request_of
 from h2d.infer.two_stage import TwoStagePipeline
+from h2d.machine import device_named
 
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
 OnStep: TypeAlias = Callable[[str, int, int], None]
@@ -230,19 +231,11 @@ def other_surroundings(record: Mapping[str, Any], now: Mapping[str, Any]) -> lis
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA, else Apple's, else the CPU. Raises `UserError` when it is not here."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, colon, number = name.partition(":")
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if kind not in here:
-        raise UserError(f"--device {name}: choose one of auto, {', '.join(here)}")
-    if not here[kind]:
-        raise UserError(f"--device {name}: there is none here: use --device cpu, or see h2d doctor")
-    count = torch.cuda.device_count() if kind == "cuda" else 1
-    if colon and not (number.isdecimal() and int(number) < count):
-        raise UserError(f"--device {name}: {kind} has the numbers 0 to {count - 1}: give --device {kind}, or {kind}:0")
-    return torch.device(name)
+    """As `device_named`, but that `auto` takes Apple's GPU where there is no CUDA."""
+    named = device_named(name)
+    if name == "auto" and named == "cpu" and torch.backends.mps.is_available():
+        named = "mps"
+    return torch.device(named)
 
 
 def precision_of(name: Precision, device: torch.device) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from h2d.config import as_plain, validate_config
 from h2d.errors import JobError, UserError
-from h2d.ray_start import SMALL_STORE_BYTES, start_ray
+from h2d.ray_start import SMALL_STORE_BYTES, on_gpus, start_ray
 from h2d.train.checkpoints import load_state, newest
 from h2d.train.config import TrainConfig
 from h2d.train.loop import Outcome, train
@@ -37,17 +37,6 @@ def train_on_ray(
     last = newest(config.out)
     assert last is not None, config.out
     return Outcome(out=config.out, step=load_state(last)["step"], model=last / "model", interrupted=False)
-
-
-def on_gpus(device: str, num_gpus: float, workers: int) -> bool:
-    """Whether workers get a GPU each, by what the cluster has: this machine may be one without; raises `UserError`."""
-    if device == "cpu" or (device == "auto" and not num_gpus):
-        return False
-    if num_gpus < workers:
-        raise UserError(
-            f"--workers {workers}: each takes a GPU, and Ray has {num_gpus:g}: give fewer --workers, or --device cpu"
-        )
-    return True
 
 
 def _trainer(config: TrainConfig, workers: int, *, on_gpu: bool, fresh: bool) -> Any:

@@ -7,6 +7,7 @@ import sys
 from inspect import signature
 from pathlib import Path
 from typing import ClassVar
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -120,6 +121,18 @@ def test_the_ablation_takes_the_options_of_a_run():
     assert set(takes["run"].parameters) - set(takes["ablation"].parameters) == {"method", "baseline"}
     assert set(takes["ablation"].parameters) < set(takes["run"].parameters)
     assert takes["ablation"].parameters["out"].default == Path("runs/ablation")
+
+
+@pytest.mark.parametrize(
+    ("where", "look"),
+    [(("cuda", "--address", "head:1"), "auto"), (("cpu", "--address", "head:1"), "cpu"), (("cuda",), "cuda")],
+)
+def test_on_a_cluster_a_gpu_is_asked_of_workers_and_not_of_this_machine(place, list_file, monkeypatch, where, look):
+    begun = Mock(return_value=None)
+    monkeypatch.setattr("h2d.eval.run.evaluate_methods", begun)
+    call("evaluate", "run", "--list", list_file, "--pipeline", place / "runs", "--device", *where)
+    options, choices = begun.call_args.args[3:5]
+    assert (options.device, choices.look.device) == (where[0], look)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from h2d.cli import app
 from h2d.errors import UserError
 from h2d.infer.choosing import Models, models_of
 from h2d.infer.loading import cast, load_models
-from h2d.infer.session import Session
+from h2d.infer.session import Session, device_of
 
 
 def run(*arguments: str):
@@ -42,9 +42,8 @@ def run(*arguments: str):
             ["--method", "controlnet", "--set", "baseline.control_scale=nan"],
             "control_scale must be a number at least 0",
         ),
-        (["--device", "cpu:x"], "--device cpu:x: cpu has the numbers 0 to 0"),
-        (["--device", "cpu:"], "--device cpu:: cpu has the numbers 0 to 0"),
-        (["--device", "cpu:7"], "--device cpu:7: cpu has the numbers 0 to 0"),
+        (["--device", "cpu:x"], "device 'cpu:x': there is no such device here: give auto, cpu"),
+        (["--device", "cpu:7"], "device 'cpu:7': there is no such device here: give auto, cpu"),
     ],
 )
 def test_out_of_range(arguments, message, tmp_path, monkeypatch):
@@ -53,6 +52,14 @@ def test_out_of_range(arguments, message, tmp_path, monkeypatch):
     assert isinstance(done.exception, UserError), done.output
     assert message in str(done.exception)
     assert "\n" not in str(done.exception)
+
+
+def test_auto_is_apples_gpu_where_there_is_no_cuda(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [device_of(name).type for name in ("auto", "cpu", "mps")] == ["mps", "cpu", "mps"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert device_of("auto").type == "cuda"
 
 
 def with_nan(checkpoints, tmp_path, part: str):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -190,7 +191,7 @@ def test_a_saved_pipeline_serves_too(here, pipe):
         (["--pose", "pose.json", "--prompt", "x", "--set", "guidence=3"], "guidence = 3: there is no such option"),
         (["--pose", "pose.json", "--prompt", "x", "--hand", "runs/hand"], "--outpaint is missing"),
         (["--pose", "pose.json", "--prompt", "x", "--pipeline", "runs"], "model_index.json is missing"),
-        (["--pose", "pose.json", "--prompt", "x", "--device", "tpu"], "--device tpu: choose one of auto, cpu"),
+        (["--pose", "pose.json", "--prompt", "x", "--device", "tpu"], "device 'tpu': there is no such device here"),
         (["--pose", "pose.json", "--prompt", "x", "--precision", "int8"], "--precision int8: choose one of"),
         (["--like", "pose.json"], "pose.json: not a picture"),
         ([*ASK, "--out", "pose.json"], "pose.json: no folder that can be written into: it is a file"),
@@ -327,6 +328,29 @@ def test_other_methods_are_estimated_too(here, monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda device: 2000)
     monkeypatch.setattr(StableDiffusion, "load", lambda *_: pytest.fail("it was loaded"))
     assert str(run(*other).exception).startswith("a picture of 512 x 512 needs about")
+
+
+@pytest.mark.parametrize(("num_gpus", "device", "at_once"), [(2.0, "cuda", 4), (0, "cpu", 1)])
+def test_what_a_batch_is_made_on_is_asked_of_the_cluster(here, monkeypatch, num_gpus, device, at_once):
+    """Neither does the driver need a GPU, nor do workers have none where the driver has none."""
+    cluster = Mock(cluster_resources=lambda: {"GPU": num_gpus})
+    monkeypatch.setattr("h2d.ray_start.start_ray", lambda address: cluster)
+    given, opened = Mock(), Mock()
+    monkeypatch.setattr("h2d.cli.sample_batch.sample_batch", given)
+    monkeypatch.setattr("h2d.infer.session.Session", opened)
+    monkeypatch.setattr("h2d.cli.sample.one_thread_if_small", lambda session: session)
+    done = run("--batch", "lines.jsonl", "--address", "head:6379", "--workers", "2")
+    assert done.exit_code == 0, done.output
+    open_session, batch, workers = given.call_args.args
+    open_session()
+    assert opened.call_args.kwargs["device"] == workers.device == device
+    assert opened.call_args.kwargs["batch_size"] == batch.batch_size == at_once
+
+
+def test_more_workers_than_a_cluster_has_gpus_are_one_line(here, monkeypatch):
+    monkeypatch.setattr("h2d.ray_start.start_ray", lambda address: Mock(cluster_resources=lambda: {"GPU": 1.0}))
+    done = run("--batch", "lines.jsonl", "--address", "head:6379", "--workers", "2", "--device", "cuda")
+    assert str(done.exception).startswith("--workers 2: each takes a GPU, and Ray has 1: give fewer --workers")
 
 
 def test_offload_without_a_gpu_is_one_line():

@@ -9,7 +9,7 @@ from stand_in import Silent, stand_in_config
 from h2d.errors import JobError, UserError
 from h2d.train.config import TrainConfig
 from h2d.train.loop import train
-from h2d.train.on_ray import _fit, on_gpus, train_on_ray
+from h2d.train.on_ray import _fit, train_on_ray
 
 
 def hand_config(manifest, out) -> TrainConfig:
@@ -42,19 +42,6 @@ def test_unknown_and_missing_trackers_are_refused(small_manifest, tmp_path, monk
         with pytest.raises(UserError, match=told):
             train(stand_in_config(small_manifest, tmp_path / "run", output={"trackers": [name]}), Silent())
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("device", "num_gpus", "on_gpu"), [("auto", 0, False), ("auto", 2, True), ("cpu", 2, False), ("cuda", 4, True)]
-)
-def test_workers_have_gpus_where_the_cluster_has_them(device, num_gpus, on_gpu):
-    assert on_gpus(device, num_gpus, 2) is on_gpu
-
-
-@pytest.mark.parametrize(("device", "num_gpus"), [("auto", 1), ("cuda", 0)])
-def test_more_workers_than_gpus_are_refused_instead_of_waiting_for_ever(device, num_gpus):
-    with pytest.raises(UserError, match=f"--workers 2: each takes a GPU, and Ray has {num_gpus}"):
-        on_gpus(device, num_gpus, 2)
 
 
 @pytest.mark.slow
