@@ -6,9 +6,11 @@ Axis legend: h height, w width.
 """
 
 import io
+import struct
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
@@ -18,8 +20,10 @@ from PIL import Image
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused rather than risking the machine's memory."""
 
-
-_ORIENTATION_TAG = 0x0112
+_FRAMES: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_SEGMENTS: Final = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}
+"""JPEG's markers of frame headers, and of what may stand before: tables, restart intervals, comments, applications'."""
+_ORIENTATION_TAG: Final = 0x0112
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda stored: stored[:, ::-1],
     3: lambda stored: stored[::-1, ::-1],
@@ -55,6 +59,9 @@ def decode_rgb(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
 
 def refuse_bomb(data: bytes) -> None:
     """Raise `DecodeError` when the header states too many pixels: a few kilobytes may unpack to gigabytes."""
+    if stated := _jpeg_size(data):  # Pillow would take as long for the header as decoding does for a tenth of a picture
+        _refuse_size(*stated)
+        return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow has a limit of its own, and much to say about damaged headers
@@ -65,6 +72,20 @@ def refuse_bomb(data: bytes) -> None:
     except Exception:  # noqa: BLE001  # on damaged headers Pillow raises anything; whether it is a picture OpenCV says
         return
     _refuse_size(height, width)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """The (height, width) in a JPEG's frame header; None where the segments before it are not plain ones."""
+    place = 2
+    while data[:2] == b"\xff\xd8" and place + 9 <= len(data) and data[place] == 0xFF:
+        marker, length = struct.unpack_from(">xBH", data, place)
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, place + 5)
+            return height, width
+        if marker not in _SEGMENTS:
+            return None
+        place += 2 + length
+    return None
 
 
 def _refuse_size(height: int, width: int) -> None:

@@ -1,11 +1,14 @@
 """Reading pictures that strangers made."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from h2d.images import (
     DecodeError,
+    _jpeg_size,
     decode_rgb,
     encode_jpeg,
     encode_png,
@@ -13,6 +16,7 @@ from h2d.images import (
     load_on_white,
     load_rgb,
     load_upright_rgb,
+    refuse_bomb,
     resize,
 )
 
@@ -50,6 +54,44 @@ def test_too_large_a_picture_is_refused(picture, monkeypatch):
     monkeypatch.setattr("h2d.images.MAX_PIXELS", 1000)
     with pytest.raises(DecodeError, match="64 x 48 pixels exceed the limit of 1000"):
         decode_rgb(encode_png(picture))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"progressive": True},
+        {"comment": b"a comment"},
+        {"exif": b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x00"},
+        {"icc_profile": bytes(200_000)},
+        {"optimize": True, "restart_marker_blocks": 2},
+        {"extra": b"\xff\xe1\xff\xff" + bytes(65_533)},
+    ],
+)
+def test_a_jpeg_states_its_size_as_pillow_reads_it(picture, options, monkeypatch):
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", **options)
+    assert _jpeg_size(stream.getvalue()) == (48, 64)
+    monkeypatch.setattr("h2d.images.MAX_PIXELS", 1000)
+    with pytest.raises(DecodeError, match="64 x 48 pixels exceed the limit of 1000"):
+        refuse_bomb(stream.getvalue())
+
+
+@pytest.mark.parametrize("place", [2, 20])
+def test_a_size_behind_something_unusual_is_left_to_pillow(picture, place, monkeypatch):
+    data = encode_jpeg(picture)
+    odd = data[:place] + b"\xff" + data[place:]  # a byte of filling, which the standard allows before a marker
+    assert place != 2 or _jpeg_size(odd) is None
+    monkeypatch.setattr("h2d.images.MAX_PIXELS", 1000)
+    with pytest.raises(DecodeError, match="64 x 48 pixels exceed the limit of 1000"):
+        refuse_bomb(odd)
+
+
+def test_no_cut_header_is_read_beyond_its_end(picture):
+    data = encode_jpeg(picture)
+    whole = next(length for length in range(len(data)) if _jpeg_size(data[:length]))
+    assert all(_jpeg_size(data[:length]) is None for length in range(whole))
+    assert {_jpeg_size(data[:length]) for length in range(whole, len(data), 97)} == {(48, 64)}
 
 
 def test_a_missing_file_is_an_os_error(tmp_path):

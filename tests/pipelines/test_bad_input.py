@@ -312,7 +312,7 @@ def test_mutated_files_leave_the_driver_alive_and_the_sums_right(tmp_path, count
     for number in range(num_pictures):
         kind = ("jpg", "png")[number % 2]
         (root / f"{number:05d}.{kind}").write_bytes(mutated(seeds[kind], rng))
-    outcome = prepared(tmp_path, run=RunConfig(shard_size=512, executor="inline"))
+    outcome = prepared(tmp_path, run=RunConfig(shard_size=512, executor="inline", max_error_rate=1))
     assert outcome.counts["indexed"] == num_pictures == outcome.counts["images"] + outcome.counts["rejects"]
     assert len(outcomes(tmp_path / "out")) == num_pictures
     assert 0 < outcome.counts["rejects"] < num_pictures
