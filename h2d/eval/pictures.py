@@ -45,6 +45,13 @@ class PictureFolder:
         there = {file.name for file in (self.path / "pictures").glob("*.png")}
         return [entry.number for entry in entries if f"{entry.name}.png" not in there]
 
+    def lack(self, entries: Sequence[Entry]) -> str:
+        """How many are not there yet, and what makes them; nothing where all are."""
+        lacking = self.lacking(entries)
+        if not lacking:
+            return ""
+        return f"{len(lacking)} of {len(entries)} pictures are not there, first {lacking[0]:05d}: {self.remedy}"
+
     def write(self, name: str, picture: UInt8[np.ndarray, "h w 3"], about: Mapping[str, Any]) -> None:
         """Write one atomically; what it is of is written into the PNG itself."""
         text = PngImagePlugin.PngInfo()

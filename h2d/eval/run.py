@@ -145,10 +145,7 @@ def unfinished_of(out: Path, pictures: PictureList) -> dict[str, str]:
 def _lacks(folder: PictureFolder, pictures: PictureList) -> str:
     if not folder.is_claimed:
         return f"no {MADE_FILE} says how its pictures were made: delete {folder.path}"
-    lacking = folder.lacking(pictures.entries)
-    if not lacking:
-        return ""
-    return f"{len(lacking)} of {len(pictures)} pictures are not there, first {lacking[0]:05d}: {folder.remedy}"
+    return folder.lack(pictures.entries)
 
 
 def list_of(out: Path) -> PictureList:

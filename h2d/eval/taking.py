@@ -65,12 +65,8 @@ def take_looks(
 
 def _hashes(folder: PictureFolder, pictures: PictureList) -> list[str]:
     """Of each picture's file; raises `UserError` where one is not there."""
-    lacking = folder.lacking(pictures.entries)
-    if lacking:
-        raise UserError(
-            f"{folder.path}: {len(lacking)} of {len(pictures)} pictures are not there yet, first {lacking[0]:05d}: run"
-            " the same command to go on"
-        )
+    if lack := folder.lack(pictures.entries):
+        raise UserError(f"{folder.path}: {lack}")
     return [hashlib.sha256(folder.picture(entry.name).read_bytes()).hexdigest() for entry in pictures.entries]
 
 
