@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from h2d.infer.schedulers import accepted
+from h2d.infer.schedulers import accepted, steady_eta
 
 Predict: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 """From scaled latents, the timestep on their device and the step's number to the network's guided word."""
@@ -71,6 +71,7 @@ def _step_options(
     generators: Sequence[torch.Generator] | None,
 ) -> list[dict[str, Any]]:
     """What each step is told besides: DDIM's noise too, which it would draw on the host and copy at each step."""
+    eta = steady_eta(scheduler, eta)
     extra = accepted(scheduler, eta=eta, generator=list(generators) if generators else None)
     if not generators or eta == 0 or not accepted(scheduler, variance_noise=None):
         return [extra] * count

@@ -52,6 +52,20 @@ def levels(scheduler: Any) -> tuple[Float64[Tensor, "n1"], Float64[Tensor, "n1"]
     return torch.cat((kept, kept.new_ones(1))), torch.cat((added, added.new_zeros(1)))
 
 
+def steady_eta(scheduler: Any, eta: float) -> float:
+    """`eta`, or hardly less where a step of DDIM would take the root of a negative number and give NaN.
+
+    At 1 a step keeps nothing of the noise that was there; from nearly pure noise, rounding can make that less than
+    nothing. To be called after `set_timesteps`.
+    """
+    if eta == 0 or len(accepted(scheduler, eta=eta, variance_noise=None)) < 2:  # others keep count of their steps
+        return eta
+    one, zero = torch.ones(1), torch.zeros(1)
+    steps = (scheduler.step(one, timestep, one, eta=eta, variance_noise=zero) for timestep in scheduler.timesteps)
+    steady = all(bool(step.prev_sample.isfinite().all()) for step in steps)
+    return eta if steady else eta * (1 - 1e-6)
+
+
 def accepted(scheduler: Any, **options: Any) -> dict[str, Any]:
     """Those of the options that the scheduler's `step` takes: not every one knows `eta`, or draws noise."""
     names = inspect.signature(scheduler.step).parameters

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from h2d.errors import UserError
 from h2d.infer.loop import Noise, denoise, doubled, first_noise, generator_of, guided
-from h2d.infer.schedulers import DEFAULT_STEPS, SCHEDULERS, levels, make_scheduler, name_of
+from h2d.infer.schedulers import DEFAULT_STEPS, SCHEDULERS, levels, make_scheduler, name_of, steady_eta
 
 
 def noise_levels(**options) -> DDPMScheduler:
@@ -154,6 +154,29 @@ def test_noise_drawn_ahead_is_what_the_steps_would_draw(first_step):
         generators=[generator_of(3), generator_of(4)],
     )
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("steps", [5, 25])
+def test_a_step_that_draws_all_noise_anew_gives_numbers(steps):
+    """Five steps of the miniature's schedule: rounding left less than nothing of the noise, whose root is NaN."""
+    cosine = DDPMScheduler(beta_schedule="squaredcos_cap_v2", beta_start=0.0001, beta_end=0.02, clip_sample=False)
+    scheduler = DDIMScheduler.from_config(cosine.config, timestep_spacing="trailing", set_alpha_to_one=True)
+    scheduler.set_timesteps(steps)
+    start = torch.randn(1, 4, 8, 8, generator=generator_of(1))
+    end = denoise(
+        scheduler, start, lambda scaled, timestep, step: scaled, after_step=lambda step, timestep, state: state,
+        eta=1.0, generators=[generator_of(2)],
+    )  # fmt: skip
+    assert end.isfinite().all()
+    assert (steady_eta(scheduler, 1.0) == 1.0) == (steps == 25), "pictures of old keep their bits"
+    assert steady_eta(scheduler, 0.5) == 0.5
+
+
+def test_a_scheduler_that_counts_its_steps_is_not_tried():
+    scheduler = make_scheduler("dpm++", noise_levels())
+    scheduler.set_timesteps(5)
+    assert steady_eta(scheduler, 1.0) == 1.0
+    assert scheduler.step_index is None
 
 
 def test_what_a_seed_is_drawn_for_keeps_its_number():

@@ -22,7 +22,7 @@ from h2d.infer.baselines.base import (
 from h2d.infer.jobs import Job
 from h2d.infer.latents import decode
 from h2d.infer.loading import made_ready
-from h2d.infer.schedulers import make_scheduler
+from h2d.infer.schedulers import make_scheduler, steady_eta
 from h2d.infer.text import cut_notes
 from h2d.models.base import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.pose.pose import Pose
@@ -98,16 +98,18 @@ class PipelineBaseline:
         own = OWN_OPTIONS.get(self.name, {})
         height, width = jobs[0].framed.size_hw
         unwanted = own.get("negative_prompt", "") if negative is None else negative
+        steps = steps or DEFAULT_STEPS
+        self._pipe.scheduler.set_timesteps(steps)
         made = self._pipe(
             prompt=[job.prompt for job in jobs],
             negative_prompt=[unwanted] * len(jobs),
             height=height,
             width=width,
-            num_inference_steps=steps or DEFAULT_STEPS,
+            num_inference_steps=steps,
             guidance_scale=own.get("guidance_scale", DEFAULT_GUIDANCE) if guidance is None else guidance,
             latents=noise_of(jobs, self._pipe.vae).to(self._pipe.device, self._pipe.unet.dtype),
             output_type="latent",
-            eta=self._options.eta,
+            eta=steady_eta(self._pipe.scheduler, self._options.eta),
             **{"generator": generators_of(jobs), **shown},
         )
         return decode(self._pipe.vae, made.images)
