@@ -61,12 +61,15 @@ def validate_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T
         problems = error.errors()
         # An unknown name goes first: it is why another one seems to be missing.
         first = next((problem for problem in problems if problem["type"] in _UNKNOWN), problems[0])
-        field = ".".join(str(part) for part in first["loc"]) or cls.__name__
+        field = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        if not field:  # of several values together
+            raise UserError(f"{where}: {said}") from None
         if first["type"] in _UNKNOWN:
             raise UserError(f"{where}: {field} = {first['input']!r}: there is no such option") from None
         if first["type"] in _MISSING:
             raise UserError(f"{where}: {field} is missing") from None
-        raise UserError(f"{where}: {field} = {first['input']!r}: {first['msg']}") from None
+        raise UserError(f"{where}: {field} = {first['input']!r}: {said}") from None
 
 
 def check_range(owner: Any, name: str, least: float, most: float = math.inf) -> None:

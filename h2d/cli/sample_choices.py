@@ -81,6 +81,7 @@ def read_models(named: dict[str, Any], record: Mapping[str, Any] | None) -> "Mod
         others = {name: value for name, value in given.items() if name not in ("pipeline", "loras")}
         refuse(others, f"--pipeline {given['pipeline']} is a whole")
     elif "outpaint" not in given:
+        models_of({"hand": given.get("hand")})  # what is named and not there goes first
         raise UserError("--outpaint is missing: name a checkpoint of h2d train outpaint, or control-openpose-1.1")
     return models_of(given)
 

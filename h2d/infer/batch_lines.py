@@ -36,7 +36,8 @@ def read_lines(file: Path) -> list[Line]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read: {error}: give a JSONL file of prompts and poses") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{file}: cannot be read: {why}: give a JSONL file of prompts and poses") from None
     # Not by `splitlines`, which also cuts at what may stand in a JSON string, as U+2028.
     lines = [_line(number, row) for number, row in enumerate(text.split("\n"), start=1) if row.strip()]
     if not lines:

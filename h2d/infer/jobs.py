@@ -64,6 +64,14 @@ def make_jobs(
     ]
 
 
+def guessed(pose: Pose) -> list[str]:
+    """That the canvas is a guess, where it is: the person stands elsewhere in the picture than in the pose's own."""
+    if pose.canvas_stated:
+        return []
+    size = f"{pose.width}x{pose.height}"
+    return [f"the pose's file names no canvas, {size} was taken, the smallest: h2d pose convert --size states another"]
+
+
 def armed(job: Job, notes: list[str]) -> Job:
     """The job with arms for its hands; what was added goes into its notes."""
     framed, added = with_arms(job.framed)

@@ -3,12 +3,16 @@
 Axis legend: b prompts, t tokens, d text width.
 """
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+_WORD_END: Final = "</w>"
+_FEW_WORDS: Final = 5_000
 
 
 def encode_prompts(
@@ -24,6 +28,22 @@ def encode_prompts(
     ).input_ids
     state: Tensor = text_encoder(tokens.to(device))[0]
     return state
+
+
+def unknown_notes(tokenizer: Any, prompt: str, *, of: str = "prompt") -> list[str]:
+    """The words that a tokenizer of few words spells letter by letter, which its text encoder never learnt.
+
+    One that knows no word at all, as networks with random weights have it, says nothing; nor does CLIP's own, whose
+    pieces of words mean something.
+    """
+    if len(tokenizer) > _FEW_WORDS:
+        return []
+    vocabulary = tokenizer.get_vocab()
+    if not any(token.endswith(_WORD_END) and len(token) > len(_WORD_END) + 2 for token in vocabulary):
+        return []
+    asked = dict.fromkeys(re.findall(r"[a-z]{3,}", prompt.lower()))
+    unknown = [word for word in asked if word + _WORD_END not in vocabulary]
+    return [f"words of the {of} that these networks do not know: {', '.join(unknown)}"] if unknown else []
 
 
 def cut_notes(tokenizer: Any, prompt: str, *, of: str = "prompt") -> list[str]:

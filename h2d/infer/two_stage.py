@@ -20,7 +20,7 @@ from h2d.infer.blending.base import Blending
 from h2d.infer.blending.expanding import Expanding
 from h2d.infer.canvas import compose, paste
 from h2d.infer.hands import Hand, hand_requests, make_hands
-from h2d.infer.jobs import Job, armed, make_jobs, seeds_of
+from h2d.infer.jobs import Job, armed, guessed, make_jobs, seeds_of
 from h2d.infer.latents import decode
 from h2d.infer.loop import Predict, denoise
 from h2d.infer.lora import fuse_lora
@@ -29,7 +29,7 @@ from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint, prepare
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
-from h2d.infer.text import cut_notes, encode_prompts
+from h2d.infer.text import cut_notes, encode_prompts, unknown_notes
 from h2d.infer.zoom import zoom_hands
 from h2d.models.base import cell_px_of
 from h2d.models.conditioning import SIGMA_PX
@@ -149,7 +149,7 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
         self._interrupt, self._callback = False, callback_on_step_end
         self._lay_out(chosen.channels_last)
-        notes = [self._cut(job.prompt, chosen) for job in jobs]
+        notes = [[*self._unread(job.prompt, chosen), *guessed(job.pose)] for job in jobs]
         if chosen.add_arms:
             jobs = [armed(job, said) for job, said in zip(jobs, notes, strict=True)]
         hands = self._make_hands(jobs, chosen, notes)
@@ -306,13 +306,17 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
             multiple=self.size_multiple,
         )
 
-    def _cut(self, prompt: str, options: SampleOptions) -> list[str]:
+    def _unread(self, prompt: str, options: SampleOptions) -> list[str]:
         texts = {
             "prompt": prompt,
             "negative prompt": options.negative_prompt,
             "prompt of the hands": options.hand_prompt or "",
         }
-        return [note for of, text in texts.items() for note in cut_notes(self.tokenizer, text, of=of)]
+        return [
+            note
+            for of, text in texts.items()
+            for note in (*cut_notes(self.tokenizer, text, of=of), *unknown_notes(self.tokenizer, text, of=of))
+        ]
 
     def _lay_out(self, channels_last: bool) -> None:
         if channels_last != self._channels_last:

@@ -233,7 +233,7 @@ def _read(path: Location, read: Callable[[], T]) -> T:
 def _read_manifest_file(root: Location) -> dict[str, Any]:
     path = root / MANIFEST_FILE
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder: give a manifest's folder, for instance manifests/hagrid")
+        raise UserError(f"{root}: no such folder: give that of a manifest that h2d prepare or h2d synth manifest made")
     if not path.is_file():
         raise UserError(f"{root}: not a finished manifest, it has no {MANIFEST_FILE}: finish it by `h2d prepare`")
     try:

@@ -33,8 +33,14 @@ def find_pose(given: Path | str, *, folder: Path = Path()) -> Pose:
 
     Raises `UserError` as `read_pose` does.
     """
-    file = folder / given
-    return read_example(str(given)) if str(given) in EXAMPLES and not file.exists() else read_pose(file)
+    file, name = folder / given, str(given)
+    if file.exists():
+        return read_pose(file)
+    if name in EXAMPLES:
+        return read_example(name)
+    if file.suffix or file.parent != folder:
+        return read_pose(file)
+    raise UserError(f"{name}: no file, and no example pose: give OpenPose JSON, or one of {', '.join(EXAMPLES)}")
 
 
 def write_examples(folder: Path) -> list[Path]:

@@ -1,10 +1,12 @@
 """Poses as programs write them, sampled: what a file says arrives in the picture, whatever its dialect."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from h2d.infer.jobs import guessed
 from h2d.infer.options import SampleOptions
 from h2d.pose.examples import read_example
 from h2d.pose.openpose_json import DIALECTS, read_pose, write_pose
@@ -38,4 +40,14 @@ def test_files_of_other_programs_are_sampled(pipe):
         assert picture.std() > 0, file.name
         wide, high = pose.width > pose.height, pose.height > pose.width
         assert (picture.shape[1] > picture.shape[0], picture.shape[0] > picture.shape[1]) == (wide, high), file.name
-        assert output.hands[0] or output.notes[0], f"{file.name}: neither a hand nor a word of why"
+        said = [note for note in output.notes[0] if "names no canvas" not in note]
+        assert output.hands[0] or said, f"{file.name}: neither a hand nor a word of why"
+        assert (said == output.notes[0]) == pose.canvas_stated, file.name
+
+
+def test_a_guessed_canvas_is_told(pose):
+    assert guessed(pose) == []
+    assert guessed(replace(pose, canvas_stated=False)) == [
+        f"the pose's file names no canvas, {pose.width}x{pose.height} was taken, the smallest: h2d pose convert --size"
+        " states another"
+    ]

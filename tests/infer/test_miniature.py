@@ -16,6 +16,8 @@ from h2d.infer.choosing import default_models
 from h2d.infer.loading import load_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import read_record
+from h2d.infer.text import unknown_notes
+from h2d.models.base import load_tokenizer
 from h2d.models.shipped import SHIPPED, find_shipped, miniature_folder
 from h2d.pose.examples import read_example
 
@@ -89,6 +91,16 @@ def test_a_picture_has_the_colours_of_its_prompt(made):
         assert (corners[:, 2] > corners[:, 0] + 15).mean() > 0.7
         yellow = (picture[..., 0] > picture[..., 2] + 50) & (picture[..., 1] > picture[..., 2] + 30)
         assert yellow.mean() > 0.04
+
+
+def test_words_that_it_does_not_know_are_named():
+    tokenizer = load_tokenizer(miniature_folder() / "two_stage")
+    known = "A person in a red top is making the peace sign."
+    assert unknown_notes(tokenizer, known) == []
+    assert unknown_notes(tokenizer, "a woman, studio photograph of a woman, red top") == [
+        "words of the prompt that these networks do not know: woman, studio, photograph"
+    ]
+    assert unknown_notes(range(49_408), "anything at all") == [], "CLIP's own has pieces of every word"
 
 
 def test_nothing_need_be_named(tmp_path, monkeypatch):
