@@ -48,7 +48,8 @@ class Looks:
 
         To be called before hours of pictures are made, not after. SAM's were checked when they were found.
         """
-        assert self.fingerprints, "every run looks at poses"
+        for look in self.of(real=True):
+            look.identity()
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
