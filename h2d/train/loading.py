@@ -79,7 +79,8 @@ def step_batches(
         generator=torch.Generator().manual_seed(seed),
         multiprocessing_context="forkserver" if workers else None,
     )
-    held: deque[dict[str, torch.Tensor]] = deque(maxlen=workers * _SLOTS)  # what is let go would be mapped anew
+    # Shared memory that is let go would be mapped anew; pinned batches are copies, and let it go themselves.
+    held: deque[dict[str, torch.Tensor]] = deque(maxlen=0 if pin else workers * _SLOTS)
     for made in loader:
         if isinstance(made, JobError | UserError):
             raise made
