@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 _WORD_END: Final = "</w>"
+"""Ends the pieces that words end with."""
 _FEW_WORDS: Final = 5_000
+"""Pieces of a miniature's vocabulary, at most; CLIP has 49,408."""
 
 
 def encode_prompts(

@@ -31,7 +31,7 @@ def read_example(name: str) -> Pose:
 def find_pose(given: Path | str, *, folder: Path = Path()) -> Pose:
     """The pose of a file, which is looked for in `folder`, or the example of that name where there is no such file.
 
-    Raises `UserError` as `read_pose` does.
+    Raises `UserError` as `read_pose` does, and with the examples' names for a bare name that is neither.
     """
     file, name = folder / given, str(given)
     if file.exists():
