@@ -13,12 +13,11 @@ $h2d manifest validate "$out/manifest" --root "$out/pictures"
 $h2d sample --batch examples/demo.jsonl --grid --out "$out/samples"
 
 # Of another seed than the miniature's training set, so that no network has seen them; `train` is the largest split.
-# Both methods as the miniature's own configuration has it: no guidance, eta 1, the skeleton twice as strong.
+# Both methods as the miniature's networks state it: no guidance, eta 1, the skeleton twice as strong.
 $h2d synth manifest --out "$out/unseen" -n 12 --seed 7 --size 256 --flavour near
 $h2d evaluate protocol --manifest "$out/unseen" --split train -n 8 --size 128 --out "$out/list.jsonl"
 $h2d evaluate run --list "$out/list.jsonl" --method two-stage,controlnet --steps 20 --out "$out/evaluation" \
-    --sample guidance_scale=1 \
-    --baseline base=miniature-base --baseline control=miniature-control --baseline eta=1 --baseline control_scale=2
+    --baseline base=miniature-base --baseline control=miniature-control
 
 cat <<TEXT
 

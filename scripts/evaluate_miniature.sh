@@ -15,8 +15,7 @@ evaluate() {
     "$H2D" evaluate run --list "$out/list-$1.jsonl" --out "$2" --steps "$steps" --batch 8 --workers "${WORKERS:-2}" \
         --method two-stage,two-stage-naive,two-stage-bbox,controlnet,stable-diffusion \
         --pipeline miniature --baseline base=miniature-base --baseline control=miniature-control \
-        --baseline eta=1 --baseline control_scale=2 \
-        --features none --segmenter none --sample guidance_scale=1 --set look.detector="$3"
+        --features none --segmenter none --set look.detector="$3"
 }
 
 mkdir -p "$out"

@@ -4,6 +4,7 @@ python scripts/pack_miniature.py [RUNS] [OUT]
 """
 
 import argparse
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 
 from h2d.annotate.keypoints.miniature import WEIGHTS
 from h2d.annotate.keypoints.network import load_reader
+from h2d.infer.baselines.base import SAMPLING_FILE
 from h2d.infer.choosing import model_folder
 from h2d.infer.loading import load_checkpoints
 from h2d.models.outpainter import load_controlnet
@@ -29,6 +31,11 @@ OWN = {
     "controlnet_conditioning_scale": 2.0,  # bodies follow the skeleton, and more hands are found
 }
 """What the pipeline is saved with: the first two by eye, the rest on people of the split `val` (docs/miniature.md)."""
+STATED = {
+    "miniature-base": {name: OWN[name] for name in ("eta", "guidance_scale", "num_inference_steps")},
+    "miniature-control": {"control_scale": OWN["controlnet_conditioning_scale"]},
+}
+"""The same for the methods that it is compared with."""
 
 
 def main() -> None:
@@ -50,15 +57,17 @@ def main() -> None:
         "miniature-base": text_to_image,
         "miniature-control": load_controlnet(model_folder(runs / "controlnet") / "controlnet"),
     }
-    folders = {out / SHIPPED[name]: network for name, network in networks.items()}
-    folders[out / WEIGHTS.name] = load_reader(model_folder(runs / "keypoints") / "network")
-    size = replace_folders(out, {folder: _saver(network) for folder, network in folders.items()})
+    savers = {out / SHIPPED[name]: _saver(network, STATED.get(name)) for name, network in networks.items()}
+    savers[out / WEIGHTS.name] = _saver(load_reader(model_folder(runs / "keypoints") / "network"))
+    size = replace_folders(out, savers)
     print(f"{out}: {size / 1e6:.1f} MB")
 
 
-def _saver(network: Any) -> Callable[[Path], None]:
+def _saver(network: Any, stated: Mapping[str, float] | None = None) -> Callable[[Path], None]:
     def save(folder: Path) -> None:
         network.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+        if stated is not None:
+            (folder / SAMPLING_FILE).write_text(json.dumps(stated, indent=2) + "\n")
         for file in folder.rglob("*.safetensors"):
             file.chmod(0o644)
 

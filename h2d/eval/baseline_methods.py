@@ -1,6 +1,7 @@
 """The methods that the paper compares with, as rows of the table."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,13 +26,13 @@ class BaselineMethod:
 
     def identity(self) -> Mapping[str, Any]:
         """Its weights and every option that it is built from."""
+        method = self._build()
         return {
             "method": self.name,
-            "weights": {part: weights_print(place) for part, place in self._build().places().items()},
+            "weights": {part: weights_print(place) for part, place in method.places().items()},
             "options": as_plain(self._baseline_options()),
             "dtype": dtype_of(self._options),
-            "steps": self._steps(),
-            "guidance": self._guidance(),
+            "sampling": asdict(method.sampling(self._steps(), self._guidance())),
         }
 
     def setup(self) -> None:

@@ -154,7 +154,14 @@ class Session:
             "prompt": item.prompt,
             "seed": item.seed,
             "options": as_plain(options),
-            "resolved": {"scheduler": type(scheduler).__name__, "steps": len(scheduler.timesteps)},
+            "resolved": {
+                "scheduler": type(scheduler).__name__,
+                "steps": len(scheduler.timesteps),
+                "guidance_scale": self.pipe.guidance_of("body", options),
+                "hand_guidance_scale": self.pipe.guidance_of("hand", options),
+                "eta": self.pipe.eta_of(options),
+                "control_scale": self.pipe.control_scale_of(options),
+            },
             "pose": pose_record(item.pose),
             "models": self._models.as_record(),
             "hand_photo_sha256": _sha256_of_photo(options.hand_photo) if options.hand_photo else None,
@@ -178,7 +185,7 @@ class Session:
         """What of machine, versions and batch is not as it was then, so that bits may differ."""
         request = request_of(record, "the picture")
         now = self._record(request.items()[0], request.options)
-        found = other_surroundings(record, now)
+        found = other_surroundings(record, now) + other_sampling(record, now)
         if record["hand_photo_sha256"] != now["hand_photo_sha256"]:
             found.append(f"{request.options.hand_photo} is another photograph now: the hands differ")
         if record["batch_size"] != len(request.seeds):
@@ -227,6 +234,16 @@ def other_surroundings(record: Mapping[str, Any], now: Mapping[str, Any]) -> lis
         for group in ("machine", "versions")
         for part in now[group]
         if record[group].get(part) != now[group][part]
+    ]
+
+
+def other_sampling(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What the weights' own settings changed since then, a line each; records of old say less."""
+    then = record.get("resolved", {})
+    return [
+        f"{name} was {then[name]} then and is {value} now: give it, to make the same picture"
+        for name, value in now["resolved"].items()
+        if name in then and then[name] != value
     ]
 
 

@@ -1,6 +1,8 @@
 """Every method in the table, small, on random weights in the formats that are published."""
 
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from poses import pose_of
 
 from h2d.errors import UserError
 from h2d.infer.baselines import BASELINES, NEEDS, OWN_OPTIONS
-from h2d.infer.baselines.base import Baseline, BaselineOptions
+from h2d.infer.baselines.base import SAMPLING_FILE, Baseline, BaselineOptions
+from h2d.models.shipped import find_shipped
 from h2d.models.tiny import write_tiny
 from h2d.models.tiny_ldm import write_tiny_adapter, write_tiny_hand_control, write_tiny_humansd
 from h2d.models.weights import WEIGHTS
@@ -181,6 +184,51 @@ def test_own_options_are_the_default(build, hands):
     assert np.array_equal(method(["x"], [hands], [1], **FEW)[0], method(["x"], [hands], [1], **told, **FEW)[0])
     plain = method(["x"], [hands], [1], guidance=7.5, negative="", **FEW)[0]
     assert not np.array_equal(method(["x"], [hands], [1], **FEW)[0], plain)
+
+
+def test_weights_state_how_they_are_sampled(weights, tmp_path, hands):
+    base, control = tmp_path / "base", tmp_path / "control"
+    shutil.copytree(weights / "stable-diffusion-1.5", base)
+    shutil.copytree(weights / "control-openpose-1.1", control)
+
+    def made(steps=None, **options):
+        method = resolve(BASELINES, "controlnet", kind="method")(
+            BaselineOptions(base=str(base), control=str(control), **options)
+        )
+        method.load(torch.device("cpu"), torch.float32)
+        picture = method(["x"], [hands], [4], size=(SIZE, SIZE), steps=steps)[0]
+        return picture, asdict(method.sampling(steps, None))
+
+    plain, said = made(steps=3)
+    assert said == {"steps": 3, "guidance_scale": 7.5, "eta": 0.0, "control_scale": 1.0}
+    (base / SAMPLING_FILE).write_text('{"num_inference_steps": 3, "eta": 1, "guidance_scale": 2}')
+    (control / SAMPLING_FILE).write_text('{"control_scale": 2}')
+    own, said = made()
+    assert said == {"steps": 3, "guidance_scale": 2.0, "eta": 1.0, "control_scale": 2.0}
+    assert not np.array_equal(own, plain)
+    asked, said = made(eta=0.0, control_scale=0.0)
+    assert said == {"steps": 3, "guidance_scale": 2.0, "eta": 0.0, "control_scale": 0.0}, "0 was asked for"
+    assert not np.array_equal(asked, own)
+    (control / SAMPLING_FILE).write_text('{"contol_scale": 2}')
+    with pytest.raises(UserError, match=r"sampling\.json: contol_scale = 2: there is no such option"):
+        made()
+
+
+def test_steps_are_the_schedulers_where_nobody_states_them(weights):
+    method = resolve(BASELINES, "stable-diffusion", kind="method")(BaselineOptions(weights=weights, scheduler="dpm++"))
+    assert (method.sampling(None, None).steps, method.sampling(None, None).control_scale) == (20, None)
+
+
+def test_the_shipped_networks_are_sampled_alike_by_every_method():
+    options = BaselineOptions(base="miniature-base", control="miniature-control")
+    chosen = resolve(BASELINES, "controlnet", kind="method")(options).sampling(None, None)
+    ours = json.loads((find_shipped("miniature") / "model_index.json").read_text())
+    assert asdict(chosen) == {
+        "steps": ours["num_inference_steps"],
+        "guidance_scale": ours["guidance_scale"],
+        "eta": ours["eta"],
+        "control_scale": ours["controlnet_conditioning_scale"],
+    }
 
 
 @pytest.mark.parametrize(

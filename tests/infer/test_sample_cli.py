@@ -18,7 +18,7 @@ from h2d.cli import app
 from h2d.errors import UserError
 from h2d.infer.picture_files import file_stem, grid, unused
 from h2d.infer.provenance import read_record, write_png
-from h2d.infer.session import Session
+from h2d.infer.session import Session, other_sampling
 from h2d.pose.openpose_json import write_pose
 
 ASK = ("--pose", "pose.json", "--prompt", "x")
@@ -52,7 +52,10 @@ def test_a_pose_and_a_prompt_are_enough_and_repeat_to_the_bit(here):
     assert pixels(picture).shape == (128, 128, 3)
     record = read_record(picture)
     assert record["prompt"] == "a person waves"
-    assert record["resolved"] == {"scheduler": "DDIMScheduler", "steps": 2}
+    assert record["resolved"] == {
+        "scheduler": "DDIMScheduler", "steps": 2, "guidance_scale": 7.5, "hand_guidance_scale": 7.5, "eta": 0.0,
+        "control_scale": 1.0,
+    }  # fmt: skip
     assert set(record["weights"]) >= {"unet", "vae", "controlnet", "hand_unet", "mask_head"}
     (here / "pose.json").unlink()
     again = run("--like", str(picture), "--out", "again.png")
@@ -356,3 +359,10 @@ def test_more_workers_than_a_cluster_has_gpus_are_one_line(here, monkeypatch):
 def test_offload_without_a_gpu_is_one_line():
     done = run("--pose", "pose.json", "--prompt", "x", "--device", "cpu", "--offload")
     assert "--offload: there is nothing to keep off a cpu" in str(done.exception)
+
+
+def test_what_the_networks_own_settings_were_then_is_told():
+    then = {"resolved": {"scheduler": "DDIMScheduler", "steps": 2, "eta": 1.0}}
+    now = {"resolved": {**then["resolved"], "eta": 0.0, "guidance_scale": 7.5}}
+    assert other_sampling(then, now) == ["eta was 1.0 then and is 0.0 now: give it, to make the same picture"]
+    assert other_sampling(then, then) == other_sampling({}, now) == []

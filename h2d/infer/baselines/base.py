@@ -4,6 +4,7 @@ Axis legend: b pictures, h w picture size, l k latent size.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -12,13 +13,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from h2d.config import check_range, config
+from h2d.config import check_range, config, validate_config
 from h2d.errors import UserError
+from h2d.infer.baselines import OWN_OPTIONS
 from h2d.infer.framing import output_size
 from h2d.infer.jobs import Job, make_jobs
 from h2d.infer.loop import Noise, first_noise, generator_of
-from h2d.infer.schedulers import SCHEDULERS
+from h2d.infer.schedulers import DEFAULT_STEPS, SCHEDULERS
 from h2d.models.base import cell_px_of
+from h2d.models.reading import read_json
 from h2d.models.weights import named_or_path
 from h2d.pose.pose import Pose
 from h2d.registry import check_name
@@ -27,8 +30,9 @@ Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
 WantedSize: TypeAlias = tuple[int | None, int | None]
 """Height and width; None: by the pose's shape."""
 
-DEFAULT_STEPS: Final = 50
 DEFAULT_GUIDANCE: Final = 7.5
+SAMPLING_FILE: Final = "sampling.json"
+"""Beside weights that sample best in a way of their own, as `generation_config.json` lies beside a language model's."""
 
 
 @config
@@ -42,10 +46,10 @@ class BaselineOptions:
     control: str | None = None
     """Name or place of the network that sees the pose."""
     control_scale: float | None = None
-    """How strongly it steers. None: 1; 0.55 of HandRefiner."""
+    """How strongly it steers. None: what the weights state, else 1; 0.55 of HandRefiner."""
     scheduler: str = "ddim"
-    eta: float = 0.0
-    """How much of its noise a step of DDIM draws anew, 0 to 1."""
+    eta: float | None = None
+    """How much of its noise a step of DDIM draws anew, 0 to 1. None: what the weights state, else 0."""
     first: Literal["controlnet", "stable-diffusion"] = "controlnet"
     """HandRefiner: what makes the picture that it repairs, where none is given."""
     picture: Path | None = None
@@ -57,10 +61,35 @@ class BaselineOptions:
 
     def __post_init__(self) -> None:
         check_name(SCHEDULERS, self.scheduler, kind="scheduler")
-        check_range(self, "control_scale", 0)
-        check_range(self, "eta", 0, 1)
+        _check_ranges(self)
         if self.mask is not None and self.depth is None:
             raise ValueError("mask without depth: give both, or neither")
+
+
+@config
+class StatedSampling:
+    """What suits some weights, as a `SAMPLING_FILE` beside them says; None: it does not say."""
+
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    eta: float | None = None
+    control_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_inference_steps", 1, 1000)
+        check_range(self, "guidance_scale", 1)
+        _check_ranges(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How a method's pictures are sampled, once everybody was heard."""
+
+    steps: int
+    guidance_scale: float
+    eta: float
+    control_scale: float | None
+    """None of a method that has no such strength."""
 
 
 @runtime_checkable
@@ -81,6 +110,12 @@ class Baseline(Protocol):
     @property
     def components(self) -> Mapping[str, Any]:
         """Its networks and its `tokenizer` by diffusers' names, once loaded."""
+
+    def sampling(self, steps: int | None, guidance: float | None) -> Sampling:
+        """What a picture is made with when it is asked for with these, None being the method's own.
+
+        Reads no weights; raises `UserError` where they are missing.
+        """
 
     def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
         """The (height, width) of a pose's picture; raises `UserError` on one that it cannot make."""
@@ -111,6 +146,39 @@ def place_of(name: str, given: str | None, folder: Path | None) -> Path:
     if not place.exists():
         raise UserError(f"{given}: no such weights: give a name of h2d models list, or a path")
     return place
+
+
+def settle(
+    method: str,
+    options: BaselineOptions,
+    places: Mapping[str, Path],
+    *,
+    steps: int | None,
+    guidance: float | None,
+    control_scale: float | None,
+) -> Sampling:
+    """Each value by the first that states it: what is given, the weights in `places`, the method itself.
+
+    `control_scale` is the method's own, None where it has no such strength.
+    """
+    weights = [_stated(places[part]) for part in ("control", "base") if part in places]
+
+    def settled(name: str, given: Any, own: Any) -> Any:
+        said = (given, *(getattr(stated, name) for stated in weights))
+        return next((value for value in said if value is not None), own)
+
+    own_guidance = OWN_OPTIONS.get(method, {}).get("guidance_scale", DEFAULT_GUIDANCE)
+    return Sampling(
+        steps=settled("num_inference_steps", steps, DEFAULT_STEPS[options.scheduler]),
+        guidance_scale=settled("guidance_scale", guidance, own_guidance),
+        eta=settled("eta", options.eta, 0.0),
+        control_scale=control_scale and settled("control_scale", options.control_scale, control_scale),
+    )
+
+
+def _stated(place: Path) -> StatedSampling:
+    file = place / SAMPLING_FILE
+    return validate_config(StatedSampling, read_json(file) if file.is_file() else {}, where=str(file))
 
 
 def plan(
@@ -147,3 +215,8 @@ def noise_of(jobs: Sequence[Job], vae: Any) -> Float[Tensor, "b 4 l k"]:
 def generators_of(jobs: Sequence[Job]) -> list[torch.Generator]:
     """Where each picture's steps draw noise from."""
     return [generator_of(job.seed, Noise.STEPS) for job in jobs]
+
+
+def _check_ranges(options: Any) -> None:
+    check_range(options, "control_scale", 0)
+    check_range(options, "eta", 0, 1)

@@ -8,15 +8,15 @@ import torch
 
 from h2d.infer.baselines import OWN_OPTIONS
 from h2d.infer.baselines.base import (
-    DEFAULT_GUIDANCE,
-    DEFAULT_STEPS,
     BaselineOptions,
     Picture,
+    Sampling,
     WantedSize,
     generators_of,
     noise_of,
     place_of,
     plan,
+    settle,
     size_of,
 )
 from h2d.infer.jobs import Job
@@ -37,7 +37,7 @@ class PipelineBaseline:
     name: ClassVar[str]
     base: ClassVar[str] = "stable-diffusion-1.5"
     control: ClassVar[str | None] = None
-    scale: ClassVar[float] = 1.0
+    scale: ClassVar[float | None] = 1.0
 
     def __init__(self, options: BaselineOptions) -> None:
         self._options = options
@@ -62,6 +62,10 @@ class PipelineBaseline:
         """The pipeline's."""
         found: Mapping[str, Any] = self._pipe.components
         return found
+
+    def sampling(self, steps: int | None, guidance: float | None) -> Sampling:
+        """As `Baseline`."""
+        return settle(self.name, self._options, self.places(), steps=steps, guidance=guidance, control_scale=self.scale)
 
     def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
         """By the pose's shape, its short side as the U-Net was trained."""
@@ -95,29 +99,27 @@ class PipelineBaseline:
         negative: str | None,
         shown: Mapping[str, Any],
     ) -> list[Picture]:
-        own = OWN_OPTIONS.get(self.name, {})
         height, width = jobs[0].framed.size_hw
-        unwanted = own.get("negative_prompt", "") if negative is None else negative
-        steps = steps or DEFAULT_STEPS
-        self._pipe.scheduler.set_timesteps(steps)
+        unwanted = OWN_OPTIONS.get(self.name, {}).get("negative_prompt", "") if negative is None else negative
+        chosen = self.sampling(steps, guidance)
+        self._pipe.scheduler.set_timesteps(chosen.steps)
         made = self._pipe(
             prompt=[job.prompt for job in jobs],
             negative_prompt=[unwanted] * len(jobs),
             height=height,
             width=width,
-            num_inference_steps=steps,
-            guidance_scale=own.get("guidance_scale", DEFAULT_GUIDANCE) if guidance is None else guidance,
+            num_inference_steps=chosen.steps,
+            guidance_scale=chosen.guidance_scale,
             latents=noise_of(jobs, self._pipe.vae).to(self._pipe.device, self._pipe.unet.dtype),
             output_type="latent",
-            eta=steady_eta(self._pipe.scheduler, self._options.eta),
+            eta=steady_eta(self._pipe.scheduler, chosen.eta),
             **{"generator": generators_of(jobs), **shown},
         )
         return decode(self._pipe.vae, made.images)
 
     @property
-    def _strength(self) -> float:
-        given = self._options.control_scale
-        return self.scale if given is None else given
+    def _strength(self) -> float | None:
+        return self.sampling(None, None).control_scale
 
     def _pipeline(self, parts: dict[str, Any], places: Mapping[str, Path]) -> Any:
         raise NotImplementedError

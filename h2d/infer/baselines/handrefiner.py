@@ -44,7 +44,7 @@ class HandRefiner(PipelineBaseline):
     name: ClassVar[str] = "handrefiner"
     base: ClassVar[str] = "sd-1.5-inpainting"
     control: ClassVar[str | None] = "handrefiner-control"
-    scale: ClassVar[float] = 0.55
+    scale: ClassVar[float | None] = 0.55
 
     def __init__(self, options: BaselineOptions) -> None:
         super().__init__(options)

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from h2d.errors import UserError
 from h2d.infer.baselines import OWN_OPTIONS
 from h2d.infer.baselines.base import (
-    DEFAULT_STEPS,
     BaselineOptions,
     Picture,
+    Sampling,
     WantedSize,
     generators_of,
     noise_of,
     place_of,
     plan,
+    settle,
     size_of,
 )
 from h2d.infer.latents import decode, encode
@@ -78,6 +79,10 @@ class HumanSD:
         """By diffusers' names."""
         return self._parts
 
+    def sampling(self, steps: int | None, guidance: float | None) -> Sampling:
+        """As `Baseline`; the skeleton is part of what the U-Net reads, with no strength of its own."""
+        return settle(self.name, self._options, self.places(), steps=steps, guidance=guidance, control_scale=None)
+
     def size_of(self, pose: Pose, wanted_hw: WantedSize) -> tuple[int, int]:
         """By the pose's shape, its short side as the U-Net was trained."""
         return size_of(self._parts["unet"], self._parts["vae"], pose, wanted_hw)
@@ -100,11 +105,11 @@ class HumanSD:
         negative: str | None = None,
     ) -> list[Picture]:
         """As `Baseline`; the skeleton is shown to both halves of the guidance."""
-        own = OWN_OPTIONS[self.name]
+        chosen = self.sampling(steps, guidance)
         unet, vae = self._parts["unet"], self._parts["vae"]
         jobs = plan(unet, vae, prompts, poses, seeds, size)
-        scale = own["guidance_scale"] if guidance is None else guidance
-        unwanted = own["negative_prompt"] if negative is None else negative
+        scale = chosen.guidance_scale
+        unwanted = OWN_OPTIONS[self.name]["negative_prompt"] if negative is None else negative
         texts = [job.prompt for job in jobs]
         state = encode_prompts(
             self._parts["tokenizer"],
@@ -116,7 +121,7 @@ class HumanSD:
         skeleton = doubled(encode(vae, drawn).to(unet.dtype), scale)
         kind = self._parts["scheduler"]
         scheduler = type(kind).from_config(kind.config)
-        scheduler.set_timesteps(steps or DEFAULT_STEPS)
+        scheduler.set_timesteps(chosen.steps)
 
         def predict(latents: Tensor, timestep: Tensor, step: int) -> Tensor:
             joined = torch.cat((doubled(latents.to(unet.dtype), scale), skeleton), dim=1)
@@ -128,7 +133,7 @@ class HumanSD:
             noise_of(jobs, vae).to(unet.device) * scheduler.init_noise_sigma,
             predict,
             after_step=lambda step, timestep, latents: latents,
-            eta=self._options.eta,
+            eta=chosen.eta,
             generators=generators_of(jobs),
         )
         return decode(vae, latents)

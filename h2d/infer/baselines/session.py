@@ -1,6 +1,7 @@
 """A loaded method on its device, with what the sampling command asks of a session."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from PIL import Image
@@ -21,6 +22,7 @@ from h2d.infer.session import (
     Precision,
     batch_record,
     device_of,
+    other_sampling,
     other_surroundings,
     precision_of,
     quiet_libraries,
@@ -96,14 +98,17 @@ class BaselineSession:
         if record["method"] != self._name:
             return []
         request = request_of(record, "the picture")
-        return other_surroundings(record, self._record(request.items()[0], request.options))
+        now = self._record(request.items()[0], request.options)
+        return other_surroundings(record, now) + other_sampling(record, now)
 
     def _record(self, item: Item, options: SampleOptions) -> dict[str, Any]:
+        sampling = self._method.sampling(options.num_inference_steps, options.guidance_scale)
         return {
             "method": self._name,
             "prompt": item.prompt,
             "seed": item.seed,
             "options": as_plain(options),
+            "resolved": {"scheduler": self._options.scheduler, **asdict(sampling)},
             "baseline": as_plain(self._options),
             "pose": pose_record(item.pose),
             "models": {name: str(place) for name, place in self._method.places().items()},

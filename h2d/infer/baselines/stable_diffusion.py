@@ -16,6 +16,7 @@ class StableDiffusion(PipelineBaseline):
 
     title: ClassVar[str] = "Stable Diffusion"
     name: ClassVar[str] = "stable-diffusion"
+    scale: ClassVar[float | None] = None
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """That the pose is not seen."""
