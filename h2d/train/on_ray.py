@@ -53,8 +53,8 @@ def _trainer(config: TrainConfig, workers: int, *, on_gpu: bool, fresh: bool) ->
 
 
 def _fit(trainer: Any) -> None:
-    """Run it; raises what a worker raised for a person to read, and `JobError` where one died."""
-    from ray.train import WorkerGroupError
+    """Run it; raises what a worker raised for a person to read, and `JobError` where one died or none could begin."""
+    from ray.train import TrainingFailedError, WorkerGroupError
 
     try:
         trainer.fit()
@@ -70,6 +70,12 @@ def _fit(trainer: Any) -> None:
         raise JobError(
             f"a worker died: {last}: the last checkpoint is whole, the same command goes on from it; lower "
             "speed.micro_batch or --workers if memory was short"
+        ) from None
+    except TrainingFailedError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise JobError(
+            f"Ray's workers could not begin: {last}: see that each node can use the GPUs that Ray counts, by "
+            "`h2d doctor` there, or give --device cpu"
         ) from None
 
 

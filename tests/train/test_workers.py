@@ -1,12 +1,15 @@
 import json
+from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
 import stand_in
+import torch
 import yaml
 from stand_in import Silent, stand_in_config
 
 from h2d.errors import JobError, UserError
+from h2d.ray_start import start_ray
 from h2d.train.config import TrainConfig
 from h2d.train.loop import train
 from h2d.train.on_ray import _fit, train_on_ray
@@ -28,6 +31,15 @@ def test_two_workers_give_the_losses_of_one_with_the_double_batch(small_manifest
     assert outcome.step == 4
     assert len(losses(tmp_path / "two")) == 4
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the worker would use it")
+def test_a_worker_without_the_gpu_that_ray_counts_does_not_train_on_its_cpu(small_manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr("h2d.train.on_ray.start_ray", lambda address, **local: start_ray(address, **local, num_gpus=1))
+    with pytest.raises(JobError, match=r"^Ray's workers could not begin: .*no GPUs found.*give --device cpu$"):
+        train_on_ray(replace(hand_config(small_manifest, tmp_path), device="auto"), Silent(), workers=1)
 
 
 def test_a_batch_that_cannot_be_dealt_is_refused(small_manifest, tmp_path):
