@@ -12,11 +12,16 @@ from rich.text import Text
 
 from h2d import doctor as facts
 from h2d.cli.console import console
+from h2d.infer.baselines import NEEDS
 from h2d.machine import version_of
 from h2d.models.weights import WEIGHTS, find, models_folder
 
 LLAVA_BYTES: Final = {"gpu": 16e9, "cpu": 30e9}
 """The weights in half precision on a GPU, in full precision in main memory, and room to work."""
+_TRAINED_FROM: Final = ("stable-diffusion-1.5", "sd-1.5-inpainting", "control-openpose-1.1")
+"""What the paper's trainings start from."""
+_UNTRAINED: Final = ("controlnet-hands", *_TRAINED_FROM)
+"""What both stages stand on without any training of ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +74,8 @@ def abilities(report: Report) -> list[Ability]:
     slow = "" if report.gpus else "; slow without a GPU"
     sizes = [name for name in ("sam-vit-h", "sam-vit-l", "sam-vit-b") if report.models[name]]
     sam = _uninstalled(report, "segment-anything", facts.ANNOTATE)
-    sam += [] if sizes else ["no weights: h2d models fetch sam-vit-h"]
+    sam += [] if sizes else _unfetched(report, "sam-vit-h")
+    others = [method for method, needed in NEEDS.items() if not _unfetched(report, *needed)]
     keypoints = _uninstalled(report, "mediapipe", facts.ANNOTATE)
     keypoints += [f"mediapipe came without {name}: reinstall it" for name in report.mediapipe_models_missing]
     gpu = Ability(
@@ -83,6 +89,17 @@ def abilities(report: Report) -> list[Ability]:
         _ability(report, "masks, SAM", sam, ", ".join(sizes) + slow, "sam"),
         _ability(report, "captions, template", [], "no weights needed"),
         _ability(report, "captions, LLaVA", _llava_obstacles(report), f"llava-1.5-7b{slow}"),
+        _ability(report, "sampling, miniature", [], "its networks come with h2d"),
+        _ability(
+            report, "sampling, untrained", _unfetched(report, *_UNTRAINED), f"--hand-controlnet controlnet-hands{slow}"
+        ),
+        _ability(
+            report, "other methods", [] if others else ["no weights: see h2d models list"], ", ".join(others) + slow
+        ),
+        _ability(report, "training, tiny", [], "configs/tiny_hand.yaml, configs/tiny_outpaint.yaml"),
+        _ability(report, "training", _unfetched(report, *_TRAINED_FROM), f"hand and outpaint{slow}"),
+        _ability(report, "FID and KID", _unfetched(report, "inception-v3-fid"), "Inception, of h2d evaluate"),
+        _ability(report, "CLIPSIM", _unfetched(report, "clip-vit-base-patch16"), "CLIP, of h2d evaluate"),
         _ability(report, "Ray workers", _uninstalled(report, "ray", "pip install ray"), "local or cluster"),
         gpu,
     ]
@@ -99,8 +116,13 @@ def _uninstalled(report: Report, name: str, remedy: str) -> list[str]:
     return [] if report.packages[name] else [f"{name} is not installed: {remedy}"]
 
 
+def _unfetched(report: Report, *weights: str) -> list[str]:
+    """The weights that are not here, each with its remedy."""
+    return [f"no weights: h2d models fetch {name}" for name in weights if not report.models[name]]
+
+
 def _llava_obstacles(report: Report) -> list[str]:
-    obstacles = [] if report.models["llava-1.5-7b"] else ["no weights: h2d models fetch llava-1.5-7b"]
+    obstacles = _unfetched(report, "llava-1.5-7b")
     room = max((gpu.memory_bytes for gpu in report.gpus), default=report.machine.memory_bytes)
     needed = LLAVA_BYTES["gpu" if report.gpus else "cpu"]
     if room < needed:

@@ -149,6 +149,18 @@ def test_abilities_follow_from_what_is_here(report):
     assert bare["masks, SAM"] == (False, "no weights: h2d models fetch sam-vit-h")
     assert bare["captions, LLaVA"] == (False, "no weights: h2d models fetch llava-1.5-7b")
     assert bare["GPU"] == (False, "none on this machine")
+    assert bare["sampling, miniature"][0]
+    assert bare["sampling, untrained"] == (False, "no weights: h2d models fetch controlnet-hands")
+    assert bare["other methods"] == (False, "no weights: see h2d models list")
+    assert bare["training, tiny"][0]
+    assert bare["training"] == (False, "no weights: h2d models fetch stable-diffusion-1.5")
+    assert bare["FID and KID"] == (False, "no weights: h2d models fetch inception-v3-fid")
+    trained_from = dict.fromkeys(("stable-diffusion-1.5", "sd-1.5-inpainting", "control-openpose-1.1"), "/m")
+    started = said(models={**report.models, **trained_from})
+    assert started["training"] == (True, "hand and outpaint; slow without a GPU")
+    assert started["other methods"] == (True, "stable-diffusion, controlnet; slow without a GPU")
+    assert not started["sampling, untrained"][0]
+    assert said(models=dict.fromkeys(WEIGHTS, "/m"))["sampling, untrained"][0]
     here = {**report.models, "sam-vit-b": "/m/b.pth", "llava-1.5-7b": "/m/llava"}
     large = replace(report.machine, memory_bytes=64_000_000_000)
     assert said(models=here, machine=large)["masks, SAM"] == (True, "sam-vit-b; slow without a GPU")
