@@ -158,7 +158,7 @@ def test_noise_drawn_ahead_is_what_the_steps_would_draw(first_step):
 
 @pytest.mark.parametrize("steps", [5, 25])
 def test_a_step_that_draws_all_noise_anew_gives_numbers(steps):
-    """Five steps of the miniature's schedule: rounding left less than nothing of the noise, whose root is NaN."""
+    """Five steps of the miniature's schedule: on some processors rounding leaves less than nothing of the noise."""
     cosine = DDPMScheduler(beta_schedule="squaredcos_cap_v2", beta_start=0.0001, beta_end=0.02, clip_sample=False)
     scheduler = DDIMScheduler.from_config(cosine.config, timestep_spacing="trailing", set_alpha_to_one=True)
     scheduler.set_timesteps(steps)
@@ -168,7 +168,19 @@ def test_a_step_that_draws_all_noise_anew_gives_numbers(steps):
         eta=1.0, generators=[generator_of(2)],
     )  # fmt: skip
     assert end.isfinite().all()
-    assert (steady_eta(scheduler, 1.0) == 1.0) == (steps == 25), "pictures of old keep their bits"
+
+
+@pytest.mark.parametrize(("share", "eta"), [(1 + 1e-6, 1 - 1e-6), (1 - 1e-3, 1.0)])
+def test_eta_gives_way_only_where_a_step_would_give_no_number(share, eta, monkeypatch):
+    """At eta 1 a step draws the share of its noise anew: more than all of it has no root."""
+    scheduler = DDIMScheduler(clip_sample=False)
+    scheduler.set_timesteps(5)
+
+    def variance(_timestep, previous):
+        return share * (1 - (scheduler.alphas_cumprod[previous] if previous >= 0 else scheduler.final_alpha_cumprod))
+
+    monkeypatch.setattr(scheduler, "_get_variance", variance)
+    assert steady_eta(scheduler, 1.0) == eta
     assert steady_eta(scheduler, 0.5) == 0.5
 
 
