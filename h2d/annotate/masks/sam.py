@@ -58,7 +58,7 @@ class SamSegmenter:
 
     def setup(self) -> None:
         """Load the weights; raises `UserError` when the file is absent, damaged or another model's."""
-        assert self._runner is not None
+        _ = self._runner
 
     def close(self) -> None:
         """Let the weights go."""

@@ -47,7 +47,7 @@ class SamPeople:
 
     def setup(self) -> None:
         """Load the weights."""
-        assert self._runner is not None
+        _ = self._runner
 
     def close(self) -> None:
         """Let the weights go."""

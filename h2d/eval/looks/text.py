@@ -40,7 +40,7 @@ class _WithClip:
 
     def setup(self) -> None:
         """Load the weights."""
-        assert self.model is not None
+        _ = self.model
 
     def close(self) -> None:
         """Let them go."""
