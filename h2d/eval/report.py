@@ -14,8 +14,16 @@ from h2d.eval.published import CONVENTIONS
 from h2d.eval.report_charts import CURVE_HEIGHT, CURVE_WIDTH, DOTS_RIGHT, colours_of, dots, pck_curves
 from h2d.eval.report_formats import as_latex, as_markdown, latex_sheet, markdown_sheet
 from h2d.eval.report_pictures import ASKED_COLOUR, FOUND_COLOUR, galleries
-from h2d.eval.report_sections import conventions, difference_rows, every_measure, part_tables, sheets
-from h2d.eval.report_tables import NO_NUMBER, Table, ablation_table, main_table
+from h2d.eval.report_sections import (
+    Sheet,
+    conventions,
+    difference_rows,
+    every_measure,
+    every_sheet,
+    part_tables,
+    sheets,
+)
+from h2d.eval.report_tables import Table, ablation_table, main_table
 from h2d.eval.results import Results
 from h2d.manifests.files import write_text
 from h2d.pages import page_template
@@ -75,6 +83,7 @@ def page(results: Results, pictures: PictureList, out: Path, tables: MainTables)
         galleries=galleries(results.methods, pictures, out),
         skeletons={"asked for": ASKED_COLOUR, "found": FOUND_COLOUR},
         every=every_measure(results.methods),
+        remarks_on_every=every_sheet(results),
         conventions=conventions(results.methods),
         made={method.title: flat(dict(method.made.get("identity", {}))) for method in methods},
         options=flat(dict(results.options)),
@@ -112,12 +121,12 @@ def markdown(results: Results, tables: MainTables) -> str:
         "",
     ]
     for title, table in tables.titled:
-        lines += [f"## {title}", "", as_markdown(table), "", CONVENTIONS, "", *_listed(reasons(table))]
+        lines += [f"## {title}", "", as_markdown(table), "", CONVENTIONS, "", *_remarked(table)]
     section = ""
     for sheet in sheets(results):
         lines += [f"## {sheet.section}", ""] if sheet.section != section else []
         lines += [f"### {sheet.title}", ""] if sheet.title else []
-        lines += [markdown_sheet(sheet), "", *_listed(sheet.reasons)]
+        lines += [markdown_sheet(sheet), "", *_remarked(sheet)]
         section = sheet.section
     lines += ["## Conventions", ""]
     for names, stated in conventions(results.methods):
@@ -125,20 +134,11 @@ def markdown(results: Results, tables: MainTables) -> str:
     return "\n".join(lines)
 
 
-def reasons(table: Table) -> list[str]:
-    """Why there is a dash, for each that is not the paper's."""
-    said = dict.fromkeys(
-        f"{line.title}, {column.heading}: {cell.reason}"
-        for line in table.lines
-        if line.kind != "published"
-        for column, cell in zip(table.columns, line.cells, strict=True)
-        if cell.text == NO_NUMBER
-    )
-    return list(said)
-
-
-def _listed(said: Sequence[str]) -> list[str]:
-    return ["No number:", "", *(f"- {reason}" for reason in said), ""] if said else []
+def _remarked(table: Table | Sheet) -> list[str]:
+    lines = []
+    for what, said in (("No number", table.reasons), ("Of the numbers", table.notes)):
+        lines += [f"{what}:", "", *(f"- {remark}" for remark in said), ""] if said else []
+    return lines
 
 
 def latex_tables(results: Results, tables: MainTables) -> str:
@@ -150,7 +150,7 @@ def latex_tables(results: Results, tables: MainTables) -> str:
         as_latex(
             table,
             f"{title}. {brackets} {CONVENTIONS}",
-            [*warnings(results), *_dashes(reasons(table)), *_stated(results, _shorts(results, table))],
+            [*warnings(results), *_latex_remarks(table), *_stated(results, _shorts(results, table))],
         )
         for title, table in tables.titled
     ]
@@ -158,7 +158,7 @@ def latex_tables(results: Results, tables: MainTables) -> str:
         latex_sheet(
             sheet,
             ". ".join(filter(None, (sheet.section, sheet.title, f"{about}."))),
-            [*_dashes(sheet.reasons), *_stated(results, sheet.shorts)],
+            [*_latex_remarks(sheet), *_stated(results, sheet.shorts)],
         )
         for sheet in sheets(results)
     ]
@@ -171,8 +171,9 @@ def _shorts(results: Results, table: Table) -> list[str]:
     return [short for method in results.methods for short, one in method.measures.items() if one.column in shown]
 
 
-def _dashes(said: Sequence[str]) -> list[str]:
-    return [f"No number: {'; '.join(said)}."] if said else []
+def _latex_remarks(table: Table | Sheet) -> list[str]:
+    said = ("No number", table.reasons), ("Of the numbers", table.notes)
+    return [f"{what}: {'; '.join(remarks)}." for what, remarks in said if remarks]
 
 
 def _stated(results: Results, shorts: Sequence[str]) -> list[str]:

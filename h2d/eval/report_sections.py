@@ -9,7 +9,16 @@ from typing import Any, Final
 
 from h2d.eval.measured import Measured
 from h2d.eval.pictures import flat
-from h2d.eval.report_tables import NO_NUMBER, interval_text, number_text, with_spread
+from h2d.eval.report_remarks import Remark, gathered
+from h2d.eval.report_tables import (
+    NO_NUMBER,
+    Cell,
+    gathered_notes,
+    gathered_reasons,
+    interval_text,
+    number_text,
+    with_spread,
+)
 from h2d.eval.results import MethodResult, Part, Results
 
 _PART_MEASURES: Final = (
@@ -46,6 +55,8 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
     reasons: tuple[str, ...]
     """Why there is a dash, for each."""
+    notes: tuple[str, ...]
+    """What must be known of the numbers."""
     shorts: tuple[str, ...]
     """The measures in it."""
 
@@ -60,7 +71,7 @@ def sheets(results: Results) -> list[Sheet]:
             for section, first, which in parts
             for table in part_tables(results.methods, which)
         ),
-        _every_sheet(results),
+        every_sheet(results),
     ]
 
 
@@ -81,6 +92,7 @@ def _difference_sheets(results: Results) -> list[Sheet]:
             heads=("measure", "methods", "difference", "interval", "p", "verdict"),
             rows=rows,
             reasons=(),  # the verdict says why
+            notes=(),
             shorts=tuple(dict.fromkeys(one.short for one in results.differences)),
         )
     ]
@@ -92,19 +104,25 @@ def _part_sheet(section: str, first: str, table: PartTable) -> Sheet:
         title=f"{table.title}, {table.better}",
         heads=(first, "pictures", *table.heads),
         rows=tuple((name, str(count), *(text for text, _, _ in bars)) for name, count, bars in table.rows),
-        reasons=tuple(
-            f"{name}, {head}: {reason}"
-            for name, _, bars in table.rows
-            for head, (_, _, reason) in zip(table.heads, bars, strict=True)
-            if reason
+        reasons=gathered(
+            [
+                Remark(what=name, method=head, text=reason)
+                for name, _, bars in table.rows
+                for head, (_, _, reason) in zip(table.heads, bars, strict=True)
+                if reason
+            ],
+            table.heads,
         ),
+        notes=(),
         shorts=(table.short,),
     )
 
 
-def _every_sheet(results: Results) -> Sheet:
+def every_sheet(results: Results) -> Sheet:
+    """Everything that was measured."""
     every = every_measure(results.methods)
     titles = tuple(method.title for method in results.methods)
+    cells = [(row["name"], title, cell) for row in every for title, cell in zip(titles, row["cells"], strict=True)]
     return Sheet(
         section="All measures",
         title="",
@@ -112,19 +130,12 @@ def _every_sheet(results: Results) -> Sheet:
         rows=tuple(
             (
                 f"{row['name']} {row['arrow']}",
-                *(
-                    f"{cell['text']} ({cell['interval']})" if cell["interval"] else cell["text"]
-                    for cell in row["cells"]
-                ),
+                *(f"{cell.text} ({cell.interval})" if cell.interval else cell.text for cell in row["cells"]),
             )
             for row in every
         ),
-        reasons=tuple(
-            f"{row['name']}, {title}: {cell['reason']}"
-            for row in every
-            for title, cell in zip(titles, row["cells"], strict=True)
-            if cell["text"] == NO_NUMBER
-        ),
+        reasons=gathered_reasons(cells, titles),
+        notes=gathered_notes(cells, titles),
         shorts=tuple(row["short"] for row in every),
     )
 
@@ -185,7 +196,7 @@ def difference_rows(results: Results) -> list[dict[str, str]]:
 
 
 def every_measure(methods: Sequence[MethodResult]) -> list[dict[str, Any]]:
-    """Everything that was measured: a row a measure, a cell a method."""
+    """Everything that was measured: a row a measure, a `Cell` a method."""
     shorts = list(dict.fromkeys(short for method in methods for short in method.measures))
     rows = []
     for short in shorts:
@@ -194,11 +205,11 @@ def every_measure(methods: Sequence[MethodResult]) -> list[dict[str, Any]]:
         for method in methods:
             one = method.measures.get(short)
             if one is None:
-                cells.append({"text": NO_NUMBER, "interval": "", "reason": "not measured of these pictures"})
+                cells.append(Cell(text=NO_NUMBER, reason="not measured of these pictures"))
             elif one.value is None:
-                cells.append({"text": NO_NUMBER, "interval": "", "reason": one.reason or ""})
+                cells.append(Cell(text=NO_NUMBER, reason=one.reason or "", notes=one.notes))
             else:
-                cells.append({"text": with_spread(one), "interval": interval_text(one), "reason": "; ".join(one.notes)})
+                cells.append(Cell(text=with_spread(one), interval=interval_text(one), notes=one.notes))
         rows.append(
             {"short": short, "name": named.name, "arrow": "↑" if named.higher_is_better else "↓", "cells": cells}
         )

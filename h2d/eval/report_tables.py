@@ -1,12 +1,13 @@
 """Results laid out as the paper's tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from h2d.eval.measured import Measured
 from h2d.eval.methods import ABLATION
 from h2d.eval.published import TABLE_1, TABLE_2, Published
+from h2d.eval.report_remarks import Remark, gathered
 from h2d.eval.results import MethodResult, Results
 
 NO_NUMBER: Final = "–"
@@ -62,6 +63,44 @@ class Table:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     has_published: bool
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why there is a dash, for each that is not the paper's."""
+        return gathered_reasons(self._measured, self._titles)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be known of the numbers."""
+        return gathered_notes(self._measured, self._titles)
+
+    @property
+    def _titles(self) -> list[str]:
+        return [line.title for line in self.lines if line.kind != "published"]
+
+    @property
+    def _measured(self) -> list[tuple[str, str, Cell]]:
+        return [
+            (column.heading, line.title, cell)
+            for line in self.lines
+            if line.kind != "published"
+            for column, cell in zip(self.columns, line.cells, strict=True)
+        ]
+
+
+def gathered_reasons(cells: Iterable[tuple[str, str, Cell]], methods: Sequence[str]) -> tuple[str, ...]:
+    """Why there are dashes, of cells that have a measure and a method."""
+    return gathered(
+        [Remark(what=what, method=method, text=cell.reason) for what, method, cell in cells if cell.text == NO_NUMBER],
+        methods,
+    )
+
+
+def gathered_notes(cells: Iterable[tuple[str, str, Cell]], methods: Sequence[str]) -> tuple[str, ...]:
+    """What must be known of the numbers, of the same."""
+    return gathered(
+        [Remark(what=what, method=method, text=note) for what, method, cell in cells for note in cell.notes], methods
+    )
 
 
 def main_table(results: Results) -> Table:

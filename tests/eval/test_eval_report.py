@@ -19,6 +19,7 @@ from h2d.eval.placing import Silent
 from h2d.eval.report import write_reports
 from h2d.eval.report_charts import colours_of, pck_curves
 from h2d.eval.report_formats import as_latex, as_markdown, latex
+from h2d.eval.report_remarks import Remark, gathered
 from h2d.eval.report_sections import difference_rows, every_measure, part_tables, sheets
 from h2d.eval.report_tables import main_table, number_text
 from h2d.eval.results import read_results
@@ -163,12 +164,12 @@ def test_every_measure_is_on_the_page(finished):
         assert f'<td title="{row["short"]}">{row["name"]} {row["arrow"]}</td>' in shown
         for cell, method in zip(row["cells"], results.methods, strict=True):
             measured = method.measures[row["short"]]
-            assert cell["text"] in shown
+            assert cell.text in shown
             if measured.value is None:
-                assert (cell["text"], cell["reason"]) == ("–", measured.reason)
+                assert (cell.text, cell.reason) == ("–", measured.reason)
             else:
-                assert float(cell["text"]) == pytest.approx(measured.value, abs=1e-3)
-            assert bool(cell["interval"]) == (measured.interval is not None)
+                assert float(cell.text) == pytest.approx(measured.value, abs=1e-3)
+            assert bool(cell.interval) == (measured.interval is not None)
 
 
 def test_all_formats_hold_the_same_tables(finished):
@@ -184,9 +185,9 @@ def test_all_formats_hold_the_same_tables(finished):
         for row in sheet.rows:
             assert "| " + " | ".join(row) + " |" in markdown
             assert " & ".join(map(latex, row)) in tex
-        for reason in sheet.reasons:
-            assert f"- {reason}" in markdown
-            assert latex(reason) in tex
+        for remark in (*sheet.reasons, *sheet.notes):
+            assert f"- {remark}" in markdown
+            assert latex(remark) in tex
 
 
 def test_latex_tables_say_what_changes_their_numbers_and_why_there_are_dashes(finished, picture_list):
@@ -203,6 +204,28 @@ def test_latex_tables_say_what_changes_their_numbers_and_why_there_are_dashes(fi
     for stated in ("area person", "missing zero", r"enlarged\_px 32", "CLIPSIM: no agreement with the prompts"):
         assert stated in main
     assert "too few for distances between sets" in main
+
+
+def test_what_must_be_known_of_numbers_stands_below_them_in_every_format(finished, picture_list, tmp_path):
+    """Once for all methods of which it holds; the page said it on hover alone, and the other two nowhere."""
+    results = finished[1]
+    noted = [
+        replace(method, measures={**method.measures, "mpjpe": replace(method.measures["mpjpe"], notes=("x is y",))})
+        for method in results.methods
+    ]
+    title = noted[-1].title
+    out = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    for methods, said in ((noted, "MPJPE: x is y"), ([*results.methods[:-1], noted[-1]], f"MPJPE ({title}): x is y")):
+        write_reports(replace(results, methods=tuple(methods)), picture_list, out)
+        for name in ("report.html", "report.md", "report.tex"):
+            assert (out / name).read_text().count(said) == 2, (name, "the main table and all measures")
+
+
+def test_remarks_are_gathered_without_saying_more_than_was_said():
+    said = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "x")]
+    remarks = [Remark(what=what, method=method, text="why") for what, method in said]
+    assert gathered(remarks, ["x", "y"]) == ("a, b: why", "c (x): why")
+    assert gathered(remarks, ["x", "y", "z"]) == ("a, b (x, y): why", "c (x): why")
 
 
 def test_letters_that_latex_reads_as_commands_are_escaped():
