@@ -71,7 +71,7 @@ class KernelDistance:
         return float(self.over_subsets(counts).mean())
 
     def over_subsets(self, counts: Counts | None = None) -> Float64[np.ndarray, " s"]:
-        """The distance of each subset; raises as `on`."""
+        """The distance of each subset, once where each would be the whole of both sets; raises as `on`."""
         if counts is not None and counts.max(initial=0) > 1:
             raise Undefined(REPEATS)
         taken = slice(None) if counts is None else counts > 0
@@ -80,8 +80,8 @@ class KernelDistance:
         if size < 2:
             raise Undefined(_TOO_FEW.format(count=size))
         rng = np.random.default_rng(self.seed)
-        values = np.empty(self.subsets)
-        for number in range(self.subsets):
+        values = np.empty(1 if size == len(real) == len(made) else self.subsets)
+        for number in range(len(values)):
             ours, theirs = (rng.permutation(len(rows))[:size] for rows in (real, made))
             values[number] = _discrepancy(real[ours].astype(np.float64), made[theirs].astype(np.float64))
         return values

@@ -107,7 +107,7 @@ def _of_width(
                 "subset_size": subset_size,
                 "seed": conventions.seed,
             },
-            notes=_kernel_notes(subset_size, conventions.subset_size),
+            notes=_kernel_notes(subset_size, conventions.subset_size, smallest),
         ),
     }
 
@@ -118,10 +118,12 @@ def _frechet_notes(smallest: int, width: int) -> tuple[str, ...]:
     return (f"{smallest} pictures do not fill {width} dimensions: it falls as pictures are added",)
 
 
-def _kernel_notes(subset_size: int, wanted: int) -> tuple[str, ...]:
-    if subset_size == wanted:
-        return ()
-    return (f"subsets of {subset_size} instead of {wanted} pictures: there are no more",)
+def _kernel_notes(subset_size: int, wanted: int, smallest: int) -> tuple[str, ...]:
+    if subset_size < wanted:
+        return (f"subsets of {subset_size} instead of {wanted} pictures: there are no more",)
+    if smallest / 2 < subset_size < smallest:
+        return (f"subsets of {subset_size} of {smallest} pictures share most of them: their spread is too small",)
+    return ()
 
 
 def _words(identity: Mapping[str, Any]) -> str:

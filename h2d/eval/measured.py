@@ -34,18 +34,17 @@ class Statistic(Protocol):
         """The number for the pictures taken `counts` times, by default each once; raises `Undefined`."""
 
 
-REPEATS: Final = (
-    "a resample repeats pictures, and repeated pictures bias a kernel distance: its spread over subsets stands for it"
-)
+REPEATS: Final = "a resample repeats pictures, and repeated pictures bias a kernel distance"
 """Why a statistic over subsets has no bootstrap interval."""
+NO_SPREAD: Final = "no spread: there is one subset alone"
 
 
 @runtime_checkable
 class OverSubsets(Statistic, Protocol):
-    """A number that is the mean over random subsets of the list: it has a spread of its own, and no interval."""
+    """A number that is the mean over random subsets of the list: these have a spread, and it has no interval."""
 
     def over_subsets(self, counts: Counts | None = None) -> Float64[np.ndarray, " s"]:
-        """The number of each subset; raises `Undefined`."""
+        """The number of each subset, of one alone where all would be the same; raises `Undefined`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -119,7 +118,7 @@ class Measured:
     """Whatever changes the number, JSON-ready: two numbers compare only where these are equal."""
     reason: str | None = None
     spread: float | None = None
-    """Standard deviation over random subsets, where the number is a mean over them."""
+    """Standard deviation over random subsets, where the number is a mean over several."""
     interval: Interval | None = None
     notes: tuple[str, ...] = ()
     """What a reader must know of this number, a sentence each."""
@@ -151,11 +150,13 @@ class Measure:
 
     def measured(self, counts: Counts | None = None) -> Measured:
         """The number, or why there is none, of the whole list or of the pictures that `counts` takes."""
-        value, spread, reason = None, None, None
+        value, spread, reason, notes = None, None, None, self.notes
         try:
             if isinstance(self.statistic, OverSubsets):
                 values = self.statistic.over_subsets(counts)
-                value, spread = float(values.mean()), float(values.std())
+                value = float(values.mean())
+                spread = float(values.std()) if len(values) > 1 else None
+                notes = notes if len(values) > 1 else (*notes, NO_SPREAD)
             else:
                 value = self.statistic.on(counts)
         except Undefined as why:
@@ -171,7 +172,7 @@ class Measure:
             decimals=self.decimals,
             is_distance=self.is_distance,
             conventions=self.conventions,
-            notes=self.notes,
+            notes=notes,
         )
 
 

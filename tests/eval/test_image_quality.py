@@ -14,7 +14,7 @@ from h2d.eval.features import PictureFeatures, foreground
 from h2d.eval.image_quality import QualityConventions, quality_measures
 from h2d.eval.inception import random_inception
 from h2d.eval.intervals import with_interval
-from h2d.eval.measured import Undefined
+from h2d.eval.measured import NO_SPREAD, Undefined
 
 TRAINED = {"features": "inception-v3-fid", "weights": "published", "resize": "tensorflow"}
 
@@ -67,7 +67,7 @@ def test_both_distances_are_those_of_torchmetrics():
     assert ours[0].value == pytest.approx(float(frechet.compute()), rel=1e-6)
     mean, _ = kernel.compute()
     assert ours[1].value == pytest.approx(float(mean), rel=1e-4)  # theirs in float32
-    assert ours[1].spread == pytest.approx(0, abs=1e-12)
+    assert ours[1].spread is None
 
 
 def test_the_distance_of_normal_laws_is_the_formula():
@@ -128,7 +128,7 @@ def test_trained_features_are_fid_and_kid_with_all_that_changes_them():
         **TRAINED, "width": 64, "region": "whole", "paired": True, "real_pictures": 80,
     }  # fmt: skip
     assert (kid.conventions["subsets"], kid.conventions["subset_size"]) == (100, 80)
-    assert kid.notes == ("subsets of 80 instead of 1000 pictures: there are no more",)
+    assert kid.notes == ("subsets of 80 instead of 1000 pictures: there are no more", NO_SPREAD)
     assert not fid.notes
     assert not fid.higher_is_better
     few = quality_measures(features_of(normal(9, seed=0)), features_of(normal(9, seed=1)))
@@ -150,10 +150,26 @@ def test_subsets_are_of_the_size_that_was_asked_for_and_spread():
     assert small.spread > 2 * large.spread > 0
     assert small.conventions["subset_size"] == 20
     assert not small.notes
+    assert large.notes == ("subsets of 150 of 200 pictures share most of them: their spread is too small",)
     same = quality_measures(real, made, QualityConventions(subset_size=20))["kid_64"].measured()
     assert same.value == small.value
     other = quality_measures(real, made, QualityConventions(subset_size=20, seed=1))["kid_64"].measured()
     assert other.value != small.value
+
+
+@pytest.mark.parametrize(("count", "subsets"), [(8, 100), (8, 1), (40, 1)])
+def test_one_subset_has_no_spread_and_says_so(count, subsets):
+    """Of eight pictures every subset is the same eight: their spread would be 0 however far apart the sets are."""
+    conventions = QualityConventions(subsets=subsets, subset_size=8)
+    sets = features_of(normal(count, seed=0)), features_of(normal(count, seed=1))
+    kid = quality_measures(*sets, conventions)["kid_64"].measured()
+    assert kid.spread is None
+    assert kid.notes[-1] == NO_SPREAD
+
+
+def test_sets_that_are_not_equally_many_still_have_a_spread():
+    distance = KernelDistance(real=normal(40, seed=0), made=normal(8, seed=1), subset_size=8, paired=False)
+    assert len(set(distance.over_subsets())) == 100
 
 
 def test_one_picture_is_no_distance_and_says_why():
