@@ -15,8 +15,9 @@ from h2d.errors import UserError
 from h2d.eval.measured import REPEATS, Counts, Interval, Measure, Measured, OverSubsets, Statistic, Undefined
 
 Method: TypeAlias = Literal["percentile", "centred"]
-"""`percentile`: the quantiles of the resampled numbers. `centred`: the same, moved so that their mean is the number
-itself, for one that repeated pictures shift: Frechet's distance grows by them, beyond any percentile."""
+"""`percentile`: the quantiles of the resampled numbers. `centred`: the same, moved so that their median is the number
+itself, for one that repeated pictures shift: Frechet's distance grows by them, beyond any percentile. By the median
+and not the mean, so that the interval always holds the number; a distance's is cut at 0, below which there is none."""
 
 MIN_SHARE_DEFINED = 0.9
 """An interval needs a number on this share of the resamples. Our choice."""
@@ -56,7 +57,8 @@ def bootstrap(
             values.append(statistic.on(drawn))
         except Undefined as why:
             reason = str(why)
-    return _interval(values, reason, centre, resamples, level, method)
+    interval = _interval(values, reason, centre, resamples, level, method)
+    return replace(interval, low=max(0.0, interval.low)) if method == "centred" else interval
 
 
 def with_interval(
@@ -114,7 +116,7 @@ def paired_difference(
     interval = _interval(differences, reason, centre, resamples, level, method)
     values = np.array(differences)
     if method == "centred":
-        values += centre - values.mean()
+        values += centre - np.median(values)
     one_side = 1 + min((values <= 0).sum(), (values >= 0).sum())
     return PairedDifference(
         difference=centre, interval=interval, p_value=float(min(1.0, 2 * one_side / (len(values) + 1)))
@@ -165,6 +167,6 @@ def _interval(
         raise Undefined(f"only {len(values)} of {resamples} resamples have a number: {reason}")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     if method == "centred":
-        shift = centre - np.mean(values)
+        shift = centre - np.median(values)
         low, high = low + shift, high + shift
     return Interval(low=float(low), high=float(high), level=level, resamples=len(values), method=method)

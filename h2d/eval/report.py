@@ -16,6 +16,7 @@ from h2d.eval.report_formats import as_latex, as_markdown, latex_sheet, markdown
 from h2d.eval.report_pictures import ASKED_COLOUR, FOUND_COLOUR, galleries
 from h2d.eval.report_sections import (
     Sheet,
+    about_intervals,
     conventions,
     difference_rows,
     every_measure,
@@ -68,6 +69,7 @@ def page(results: Results, pictures: PictureList, out: Path, tables: MainTables)
         ablation=tables.ablation,
         methods=methods,
         warnings=warnings(results),
+        intervals=about_intervals(results),
         published=CONVENTIONS,
         charts=[drawn for column in tables.main.columns if (drawn := dots(column, results.methods, colours))],
         legend=[(method.title, colours[method.name]) for method in results.methods],
@@ -109,13 +111,12 @@ def warnings(results: Results) -> list[str]:
 def markdown(results: Results, tables: MainTables) -> str:
     """The tables as GitHub's Markdown."""
     facts = results.picture_list
-    level = f"{results.intervals['level']:.0%}"
+    intervals = about_intervals(results)
     lines = [
         "# Evaluation",
         "",
         f"{facts['count']} pictures of {facts.get('source')} {facts.get('split')}, list {str(facts['sha256'])[:12]}."
-        f" In brackets: {level} intervals, {results.intervals['resamples']} resamples by"
-        f" {results.intervals['grouped_by']}.",
+        + (f" In brackets: {intervals}" if intervals else ""),
         "",
         *(f"> {warning}  " for warning in warnings(results)),
         "",
@@ -145,12 +146,18 @@ def latex_tables(results: Results, tables: MainTables) -> str:
     """The tables for a paper; below each why it has dashes, and all that changes its numbers."""
     facts = results.picture_list
     about = f"{facts['count']} pictures, list {str(facts['sha256'])[:12]}"
-    brackets = f"{about}; brackets: {results.intervals['level']:.0%} bootstrap intervals."
+    intervals = about_intervals(results)
+    brackets = f"{about}; in brackets: intervals." if intervals else f"{about}."
     parts = [
         as_latex(
             table,
             f"{title}. {brackets} {CONVENTIONS}",
-            [*warnings(results), *_latex_remarks(table), *_stated(results, _shorts(results, table))],
+            [
+                *([intervals] if intervals else []),
+                *warnings(results),
+                *_latex_remarks(table),
+                *_stated(results, _shorts(results, table)),
+            ],
         )
         for title, table in tables.titled
     ]

@@ -216,6 +216,22 @@ def every_measure(methods: Sequence[MethodResult]) -> list[dict[str, Any]]:
     return rows
 
 
+def about_intervals(results: Results) -> str:
+    """How intervals were found; nothing where there are none."""
+    facts = results.intervals
+    if not facts["resamples"]:
+        return ""
+    whole = ", whole persons at a time" if facts["grouped_by"] == "subject" else ""
+    said = f"{facts['level']:.0%} intervals by bootstrap, {facts['resamples']:,} resamples of the pictures{whole}."
+    found = {one.interval.method for method in results.methods for one in method.measures.values() if one.interval}
+    if "centred" in found:
+        said += (
+            f" Those of Frechet's distance: {facts['distance_resamples']:,} resamples, moved so that their median is"
+            " the distance itself, for repeated pictures raise it, and cut at 0."
+        )
+    return said
+
+
 def conventions(
     methods: Sequence[MethodResult], shorts: Collection[str] | None = None
 ) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -13,6 +13,7 @@ import pytest
 
 from h2d.errors import UserError
 from h2d.eval.figures import channel_grid, hand_window, write_figures
+from h2d.eval.measured import Interval
 from h2d.eval.methods import MethodOptions
 from h2d.eval.options import LookConfig
 from h2d.eval.placing import Silent
@@ -226,6 +227,24 @@ def test_remarks_are_gathered_without_saying_more_than_was_said():
     remarks = [Remark(what=what, method=method, text="why") for what, method in said]
     assert gathered(remarks, ["x", "y"]) == ("a, b: why", "c (x): why")
     assert gathered(remarks, ["x", "y", "z"]) == ("a, b (x, y): why", "c (x): why")
+
+
+def test_how_intervals_were_found_is_said_in_every_format_where_there_are_any(finished, picture_list, tmp_path):
+    out = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    results = finished[1]
+    dap = results.methods[0].measures["dap"]
+    centred = replace(dap, interval=Interval(low=0, high=1, level=0.95, resamples=20, method="centred"))
+    first = replace(results.methods[0], measures={**results.methods[0].measures, "dap": centred})
+    distances = replace(results, methods=(first, *results.methods[1:]))
+    nothing = replace(results, intervals={**results.intervals, "resamples": 0})
+    bootstrap, cut = "intervals by bootstrap, 20 resamples of the pictures", "and cut at 0"
+    cases = (results, [bootstrap], [cut]), (distances, [bootstrap, cut], []), (nothing, [], [bootstrap])
+    for run, said, unsaid in cases:
+        write_reports(run, picture_list, out)
+        for name in ("report.html", "report.md", "report.tex"):
+            text = html.unescape((out / name).read_text())
+            assert all(words in text for words in said), name
+            assert not any(words in text for words in unsaid), name
 
 
 def test_letters_that_latex_reads_as_commands_are_escaped():

@@ -75,6 +75,27 @@ def test_the_centred_interval_stands_around_a_number_that_resampling_shifts():
     assert (apart.difference, apart.p_value) == (0, 1)
 
 
+@pytest.mark.parametrize("count", [3, 8, 40])
+@pytest.mark.parametrize("level", [0.05, 0.95])
+def test_the_interval_of_a_distance_is_never_negative_and_holds_the_distance(count, level):
+    """Of few pictures resamples differ by more than the distance; those with the one that lies far off are skewed."""
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        real, made = rng.normal(size=(2, count, 4)).astype(np.float32)
+        if number % 2:
+            made[0] += 9
+        distance = FrechetDistance(real=real, made=made)
+        interval = bootstrap(distance, rng=rng, resamples=100, level=level, method="centred")
+        assert 0 <= interval.low <= distance.on() <= interval.high
+
+
+def test_the_difference_of_two_distances_may_be_negative():
+    rng = np.random.default_rng(0)
+    real, near, far = rng.normal(size=(3, 60, 4)).astype(np.float32)
+    distances = (FrechetDistance(real=real, made=made) for made in (near, far + 2))
+    assert paired_difference(*distances, rng=rng, resamples=40, method="centred").interval.high < 0
+
+
 def test_pairing_sees_a_small_difference_that_is_the_same_everywhere():
     rng = np.random.default_rng(2)
     hard = rng.normal(0, 5, 100)
