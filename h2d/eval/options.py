@@ -52,6 +52,8 @@ class MeasureConfig:
     """Of the bootstrap; 0 gives no intervals."""
     distance_resamples: int = 200
     """At most, of distances between sets: each takes 50 ms at 12,000 pictures."""
+    part_pictures: int = 10
+    """Of a gesture or a hand size whose numbers are shown, at least. Our choice."""
     level: float = 0.95
     seed: int = 0
     """Of the bootstrap."""
@@ -60,5 +62,7 @@ class MeasureConfig:
         if self.resamples:
             check_resampling(self.resamples, self.level)
         check_resampling(self.distance_resamples, self.level, name="distance_resamples")
+        if self.part_pictures < 1:
+            raise ValueError(f"part_pictures is {self.part_pictures}: give at least 1")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: give at least 0")

@@ -16,10 +16,15 @@ HAND_SIZES: Final = ((0.0, 0.10), (0.10, 0.15), (0.15, 0.20), (0.20, 0.30), (0.3
 """Limits of the larger hand's longer side, in sides of the picture. Our choice."""
 
 
-def by_gesture(entries: Sequence[Entry]) -> dict[str, Counts]:
-    """The pictures of each gesture, by name."""
+def by_gesture(entries: Sequence[Entry], *, least: int) -> dict[str, Counts]:
+    """The pictures of each gesture, by name; gestures of fewer than `least` stand together, last."""
     names = np.array([entry.gesture or NO_GESTURE for entry in entries])
-    return {str(name): (names == name).astype(np.int64) for name in np.unique(names)}
+    parts = {str(name): (names == name).astype(np.int64) for name in np.unique(names)}
+    few = [name for name, counts in parts.items() if counts.sum() < least]
+    if len(few) < 2:
+        return parts
+    together = np.sum([parts.pop(name) for name in few], axis=0)
+    return {**parts, f"{len(few)} gestures of fewer than {least} pictures each": together}
 
 
 def by_hand_size(entries: Sequence[Entry]) -> dict[str, Counts]:

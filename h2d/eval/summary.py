@@ -14,7 +14,7 @@ from h2d.eval.feature_distance import FrechetDistance
 from h2d.eval.intervals import paired_difference, with_interval
 from h2d.eval.looking import Looks
 from h2d.eval.looks.base import problems_in
-from h2d.eval.measured import Measure, Measures, Ratio, Statistic, Undefined
+from h2d.eval.measured import Measure, Measured, Measures, Ratio, Statistic, Undefined
 from h2d.eval.options import MeasureConfig
 from h2d.eval.pairing import paired_people
 from h2d.eval.parts import by_gesture, by_hand_size, hand_shares
@@ -125,8 +125,8 @@ def _method_result(
         is_real=subject.is_real,
         made=subject.made,
         measures=measured,
-        gestures=_parts(subject, by_gesture(pictures.entries)),
-        hand_sizes=_parts(subject, by_hand_size(pictures.entries)),
+        gestures=_parts(subject, by_gesture(pictures.entries, least=choices.part_pictures), choices.part_pictures),
+        hand_sizes=_parts(subject, by_hand_size(pictures.entries), choices.part_pictures),
         pck=_pck_curves(subject, pictures, choices),
         best=best,
         worst=worst,
@@ -144,17 +144,23 @@ def _lost(subject: Subject, pictures: PictureList) -> dict[str, str]:
     return {pictures.entries[number].id: how for number, how in sorted(problems.items())}
 
 
-def _parts(subject: Subject, parts: Mapping[str, Int64[np.ndarray, " n"]]) -> tuple[Part, ...]:
+def _parts(subject: Subject, parts: Mapping[str, Int64[np.ndarray, " n"]], least: int) -> tuple[Part, ...]:
+    measures = {short: subject.measures[short] for short in IN_PARTS if short in subject.measures}
     return tuple(
         Part(
             name=name,
             num_pictures=int(counts.sum()),
-            measures={
-                short: subject.measures[short].measured(counts) for short in IN_PARTS if short in subject.measures
-            },
+            measures={short: _of_enough(measure.measured(counts), least) for short, measure in measures.items()},
         )
         for name, counts in parts.items()
     )
+
+
+def _of_enough(measured: Measured, least: int) -> Measured:
+    """Without its number where that is of few pictures, and would be read as a figure."""
+    if measured.num_pictures >= least:
+        return measured
+    return replace(measured, value=None, reason=f"fewer than {least} pictures")
 
 
 def _difference(

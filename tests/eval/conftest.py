@@ -55,8 +55,8 @@ def name_fakes(patch):
 
 @pytest.fixture(scope="session")
 def choices():
-    """Everything fast: no Inception, no segmenter, few resamples."""
+    """Everything fast: no Inception, no segmenter, few resamples; parts of the list have numbers however small."""
     from h2d.eval.options import LookConfig, MeasureConfig
 
     look = LookConfig(detector="fake", enlarged_px=32, segmenter="none", features="none", text="none", device="cpu")
-    return MeasureConfig(look=look, resamples=20)
+    return MeasureConfig(look=look, resamples=20, part_pictures=1)

@@ -12,6 +12,7 @@ from h2d.eval.options import MeasureConfig
     [
         ("resamples=1", "resamples is 1: give at least 2"),
         ("resamples=-4", "resamples is -4: give at least 2"),
+        ("part_pictures=0", "part_pictures is 0: give at least 1"),
         ("distance_resamples=1", "distance_resamples is 1: give at least 2"),
         ("level=1.5", "level is 1.5: give a share between 0 and 1"),
         ("level=nan", "level is nan: give a share between 0 and 1"),

@@ -12,6 +12,7 @@ import pytest
 from h2d.errors import UserError
 from h2d.eval.generate import method_folder
 from h2d.eval.methods import MethodOptions
+from h2d.eval.parts import by_gesture
 from h2d.eval.placing import Silent
 from h2d.eval.report import warnings
 from h2d.eval.results import read_results
@@ -93,6 +94,30 @@ def test_parts_add_up_to_the_list(measured, picture_list):
         assert sum(part.num_pictures for part in parts) == len(picture_list)
         assert all(part.measures["mpjpe_hands"].value == pytest.approx(0.25, rel=1e-5) for part in parts)
     assert {part.name for part in method.gestures} == set(picture_list.facts["gestures"])
+
+
+@pytest.mark.parametrize("least", [4, 9])
+def test_parts_of_few_pictures_are_counted_and_have_no_numbers(own_run, picture_list, choices, least):
+    """One picture a row would read as if it were a figure of its gesture."""
+    results = measure_and_report(picture_list, own_run, replace(choices, part_pictures=least), Silent(), Placing())
+    method = by_name(results)["far"]
+    assert [part.name for part in method.gestures] == [f"3 gestures of fewer than {least} pictures each"]
+    for parts in (method.gestures, method.hand_sizes):
+        assert sum(part.num_pictures for part in parts) == len(picture_list)
+        for part in parts:
+            one = part.measures["mpjpe_hands"]
+            assert (one.value is None) == (part.num_pictures < least)
+            assert one.reason == (f"fewer than {least} pictures" if part.num_pictures < least else None)
+    for name in ("report.html", "report.md", "report.tex"):
+        assert f"fewer than {least} pictures" in (own_run / name).read_text()
+
+
+def test_gestures_of_few_pictures_stand_together_and_one_alone_keeps_its_name(picture_list):
+    names = ["a"] * 3 + ["b"] * 2 + ["c"] * 2 + [None]
+    entries = [replace(entry, gesture=name) for entry, name in zip(picture_list.entries, names, strict=True)]
+    sums = {name: int(counts.sum()) for name, counts in by_gesture(entries, least=3).items()}
+    assert sums == {"a": 3, "3 gestures of fewer than 3 pictures each": 5}
+    assert list(by_gesture(entries, least=2)) == ["(none)", "a", "b", "c"]
 
 
 def test_differences_are_paired(measured):
