@@ -12,6 +12,7 @@ from h2d.eval.methods import Made, Method, MethodOptions, make_method, title_of
 from h2d.eval.picture_list import Entry, PictureList
 from h2d.eval.pictures import PictureFolder
 from h2d.eval.placing import Shard, Watch, do_all, shards_of
+from h2d.eval.settings import SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -117,5 +118,6 @@ class Making:
             "seed": entry.seed,
             "method": self.name,
             "notes": list(made.notes),
+            SETTINGS: dict(made.settings),
             "seconds": round(seconds, 3),
         }

@@ -76,6 +76,9 @@ class Made:
 
     picture: UInt8[np.ndarray, "h w 3"]
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What it was made with in effect, JSON-ready, by the names of `h2d.eval.report_making`: what its method's identity
+    leaves to the weights."""
 
 
 @runtime_checkable
@@ -150,6 +153,7 @@ class TwoStage:
     def make(self, entries: Sequence[Entry]) -> list[Made]:
         """All in one batch."""
         assert self._pipe is not None, "not set up"
+        settings = self._settings()
         made = self._pipe(
             [entry.prompt for entry in entries],
             [entry.pose for entry in entries],
@@ -157,13 +161,28 @@ class TwoStage:
             options=self._sample(),
         )
         return [
-            Made(picture=np.asarray(image), notes=tuple(notes))
+            Made(picture=np.asarray(image), notes=tuple(notes), settings=settings)
             for image, notes in zip(made.images, made.notes, strict=True)
         ]
 
     def close(self) -> None:
         """Let the pipeline go."""
         self._pipe = None
+
+    def _settings(self) -> dict[str, Any]:
+        from h2d.infer.schedulers import name_of
+
+        sample, pipe = self._sample(), self._pipe
+        return {
+            "networks": self._models().as_record(),
+            "scheduler": sample.scheduler or name_of(pipe.scheduler),
+            "steps": pipe.num_steps(sample),
+            "guidance_scale": pipe.guidance_of("body", sample),
+            "hand_guidance_scale": pipe.guidance_of("hand", sample),
+            "eta": pipe.eta_of(sample),
+            "control_scale": pipe.control_scale_of(sample),
+            "precision": dtype_of(self._options),
+        }
 
     def _sample(self) -> "SampleOptions":
         from h2d.infer.options import SampleOptions

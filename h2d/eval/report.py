@@ -13,9 +13,9 @@ from h2d.eval.pictures import flat
 from h2d.eval.published import CONVENTIONS
 from h2d.eval.report_charts import CURVE_HEIGHT, CURVE_WIDTH, DOTS_RIGHT, colours_of, dots, pck_curves
 from h2d.eval.report_formats import as_latex, as_markdown, latex_sheet, markdown_sheet
+from h2d.eval.report_making import making_sheet
 from h2d.eval.report_pictures import ASKED_COLOUR, FOUND_COLOUR, galleries
 from h2d.eval.report_sections import (
-    Sheet,
     about_intervals,
     conventions,
     difference_rows,
@@ -24,7 +24,7 @@ from h2d.eval.report_sections import (
     part_tables,
     sheets,
 )
-from h2d.eval.report_tables import Table, ablation_table, main_table
+from h2d.eval.report_tables import Sheet, Table, ablation_table, main_table
 from h2d.eval.results import Results
 from h2d.manifests.files import write_text
 from h2d.pages import page_template
@@ -70,6 +70,7 @@ def page(results: Results, pictures: PictureList, out: Path, tables: MainTables)
         methods=methods,
         warnings=warnings(results),
         intervals=about_intervals(results),
+        making=making_sheet(results),
         published=CONVENTIONS,
         charts=[drawn for column in tables.main.columns if (drawn := dots(column, results.methods, colours))],
         legend=[(method.title, colours[method.name]) for method in results.methods],

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from h2d.eval.report_sections import Sheet
-from h2d.eval.report_tables import Cell, Table
+from h2d.eval.report_tables import Cell, Sheet, Table
 
 
 def as_markdown(table: Table) -> str:

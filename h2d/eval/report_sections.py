@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from h2d.eval.measured import Measured
 from h2d.eval.pictures import flat
+from h2d.eval.report_making import making_sheet
 from h2d.eval.report_remarks import Remark, gathered
 from h2d.eval.report_tables import (
     NO_NUMBER,
     Cell,
+    Sheet,
     gathered_notes,
     gathered_reasons,
     interval_text,
@@ -44,27 +46,12 @@ class PartTable:
     """Name, pictures, and for each method text, share of the bar and reason."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sheet:
-    """A table of words."""
-
-    section: str
-    title: str
-    """Below the section's; empty where it has one table alone."""
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    reasons: tuple[str, ...]
-    """Why there is a dash, for each."""
-    notes: tuple[str, ...]
-    """What must be known of the numbers."""
-    shorts: tuple[str, ...]
-    """The measures in it."""
-
-
 def sheets(results: Results) -> list[Sheet]:
     """All but the main tables, in the order of the page."""
     parts = (("By gesture", "gesture", "gestures"), ("By hand size", "hand size", "hand_sizes"))
+    made = making_sheet(results)
     return [
+        *([made] if made is not None else []),
         *_difference_sheets(results),
         *(
             _part_sheet(section, first, table)
@@ -88,11 +75,8 @@ def _difference_sheets(results: Results) -> list[Sheet]:
     return [
         Sheet(
             section="Paired differences",
-            title="",
             heads=("measure", "methods", "difference", "interval", "p", "verdict"),
             rows=rows,
-            reasons=(),  # the verdict says why
-            notes=(),
             shorts=tuple(dict.fromkeys(one.short for one in results.differences)),
         )
     ]
@@ -113,7 +97,6 @@ def _part_sheet(section: str, first: str, table: PartTable) -> Sheet:
             ],
             table.heads,
         ),
-        notes=(),
         shorts=(table.short,),
     )
 
@@ -125,7 +108,6 @@ def every_sheet(results: Results) -> Sheet:
     cells = [(row["name"], title, cell) for row in every for title, cell in zip(titles, row["cells"], strict=True)]
     return Sheet(
         section="All measures",
-        title="",
         heads=("measure", *titles),
         rows=tuple(
             (

@@ -88,6 +88,23 @@ class Table:
         ]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sheet:
+    """A table of words."""
+
+    section: str
+    title: str = ""
+    """Below the section's; empty where it has one table alone."""
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    reasons: tuple[str, ...] = ()
+    """Why there is a dash, for each."""
+    notes: tuple[str, ...] = ()
+    """What must be known of the numbers."""
+    shorts: tuple[str, ...] = ()
+    """The measures in it."""
+
+
 def gathered_reasons(cells: Iterable[tuple[str, str, Cell]], methods: Sequence[str]) -> tuple[str, ...]:
     """Why there are dashes, of cells that have a measure and a method."""
     return gathered(

@@ -55,6 +55,8 @@ class MethodResult:
     best: tuple[int, ...] = ()
     worst: tuple[int, ...] = ()
     """Numbers of pictures, by how their hands fit the pose."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """With what they were made in effect, as far as it is said."""
     seconds_per_picture: float | None = None
     lost: Mapping[str, str] = field(default_factory=dict)
     """Pictures at which looking died, by their id, and how: they count as if nobody were in them."""

@@ -24,6 +24,7 @@ from h2d.eval.placing import Watch
 from h2d.eval.pose_accuracy import PCK_THRESHOLDS, PoseConventions, pck
 from h2d.eval.poses import PoseSet
 from h2d.eval.results import Difference, MethodResult, Part, Results
+from h2d.eval.settings import settings_of
 from h2d.machine import version_of
 from h2d.pose.layouts import LEFT_HAND, RIGHT_HAND
 
@@ -131,6 +132,7 @@ def _method_result(
         best=best,
         worst=worst,
         lost=_lost(subject, pictures),
+        settings={} if subject.is_real else settings_of(subject.made, about),
         seconds_per_picture=float(np.mean(seconds)) if seconds else None,
         num_notes=dict(Counter(note for one in about for note in one.get("notes", ())).most_common(20)),
     )

@@ -66,6 +66,9 @@ def test_the_walk_ends_in_tables(place, run):
         assert method["measures"]["dap"]["value"] is not None
         assert len(list((place / "run/methods" / method["name"] / "pictures").glob("*.png"))) == 3
         assert method["made"]["identity"]["sample"]["num_inference_steps"] == 2
+        told = method["settings"]
+        assert list(told["networks"]) == ["hand", "outpaint"]
+        assert (told["steps"], told["scheduler"], told["guidance_scale"], told["eta"]) == (2, "ddim", 1, 0)
     blends = {method["made"]["identity"]["sample"]["blend"] for method in run["methods"][1:]}
     assert blends == {"expanding", "naive", "bbox"}
     for name in ("report.html", "report.md", "report.tex", "results.json", "per_picture.parquet"):

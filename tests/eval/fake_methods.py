@@ -26,6 +26,7 @@ class ShiftedMethod:
     title: ClassVar[str] = "Shifted"
     shift_px: ClassVar[float] = 0.5
     code: ClassVar[int] = 1
+    settings: ClassVar[dict[str, Any]] = {"steps": 5, "guidance_scale": 7.5, "control_scale": None}
     fail_at: ClassVar[int | None] = None
 
     def __init__(self, options: MethodOptions) -> None:
@@ -51,7 +52,7 @@ class ShiftedMethod:
             points[:, 0] += self.shift_px
             FOUND[key] = points
             MADE.append(entry.number)
-            made.append(Made(picture=picture, notes=("noise",)))
+            made.append(Made(picture=picture, notes=("noise",), settings=dict(self.settings)))
         return made
 
 
@@ -67,6 +68,7 @@ class NobodyMethod(ShiftedMethod):
     """Nobody is found in its pictures."""
 
     title: ClassVar[str] = "Nobody"
+    settings: ClassVar[dict[str, Any]] = {}
     code: ClassVar[int] = 3
 
     def make(self, entries: Sequence[Any]) -> list[Made]:

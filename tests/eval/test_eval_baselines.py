@@ -9,6 +9,7 @@ from pose_lists import person
 from h2d.errors import UserError
 from h2d.eval.methods import METHODS, MethodOptions, make_method
 from h2d.eval.picture_list import Entry
+from h2d.eval.settings import settings_of
 from h2d.infer.baselines import BASELINES
 from h2d.models.tiny import write_tiny
 from h2d.models.weights import WEIGHTS
@@ -56,6 +57,20 @@ def test_a_picture_is_of_its_seed_alone(weights, name):
     assert one.picture.shape == (64, 64, 3)
     assert np.abs(two.picture.astype(int) - again.picture).max() <= 1
     assert not np.array_equal(one.picture, two.picture)
+
+
+def test_a_table_says_with_what_a_method_samples(weights):
+    """What was given, what the weights state and what the method itself decides."""
+    (weights / "control-openpose-1.1" / "sampling.json").write_text('{"eta": 1, "control_scale": 2}')
+    base = str(weights / "stable-diffusion-1.5")
+    identity = make_method("controlnet", options(weights, baseline={"weights": str(weights), "base": base})).identity()
+    assert settings_of({"identity": identity}, [{}]) == {
+        "networks": {"base": base, "control": "control-openpose-1.1"}, "scheduler": "ddim", "steps": 2,
+        "guidance_scale": 7.5, "eta": 1, "control_scale": 2, "precision": "float32",
+    }  # fmt: skip
+    alone = make_method("stable-diffusion", options(weights)).identity()
+    assert settings_of({"identity": alone}, [])["networks"] == {"base": "stable-diffusion-1.5"}
+    assert settings_of({"identity": alone}, [])["control_scale"] is None
 
 
 def test_what_is_missing_or_not_its_own_is_refused(weights):

@@ -20,11 +20,13 @@ from h2d.eval.placing import Silent
 from h2d.eval.report import write_reports
 from h2d.eval.report_charts import colours_of, pck_curves
 from h2d.eval.report_formats import as_latex, as_markdown, latex
+from h2d.eval.report_making import making_sheet
 from h2d.eval.report_remarks import Remark, gathered
 from h2d.eval.report_sections import difference_rows, every_measure, part_tables, sheets
 from h2d.eval.report_tables import main_table, number_text
 from h2d.eval.results import read_results
 from h2d.eval.run import Placing, evaluate_methods
+from h2d.eval.settings import settings_of
 from h2d.pose.layouts import HANDS
 
 
@@ -156,6 +158,33 @@ def test_differences_say_who_is_better_and_why_not(finished):
     assert difference_rows(replace(results, differences=(nothing,)))[0]["verdict"] == "no resampling"
 
 
+def test_the_report_says_with_what_each_method_sampled(finished):
+    sheet = sheets(finished[1])[0]
+    rows = {row[0]: dict(zip(sheet.heads[1:], row[1:], strict=True)) for row in sheet.rows}
+    assert list(rows) == [method.title for method in finished[1].methods if not method.is_real]
+    assert (rows["Far"]["steps"], rows["Far"]["guidance"]) == ("5", "7.5")
+    assert set(rows["Nobody"].values()) == {"–"}
+    for name in sheet.heads[1:]:
+        assert any(name in reason for reason in sheet.reasons)
+    assert any(reason.startswith("skeleton's strength (") and "has none" in reason for reason in sheet.reasons)
+    shown = section((finished[0] / "report.html").read_text(), "made")
+    assert all(f">{text}</td>" in shown for text in rows["Far"].values())
+
+
+def test_settings_that_pictures_do_not_share_are_all_told():
+    """Those of a run that went on after its weights had stated others."""
+    about = [{"settings": {"steps": 5, "eta": 0.0}}, {"settings": {"steps": 5, "eta": 1.0}}, {}]
+    assert settings_of({"identity": {}}, about) == {"steps": 5, "eta": [0.0, 1.0]}
+
+
+def test_another_programs_pictures_have_no_settings_and_a_table_of_none_is_left_out(finished):
+    results = finished[1]
+    theirs = replace(results.methods[1], made={"identity": {"folder": "x"}}, settings={})
+    sheet = making_sheet(replace(results, methods=(theirs, *results.methods[2:])))
+    assert any(f"({theirs.title}): another program's pictures" in reason for reason in sheet.reasons)
+    assert making_sheet(replace(results, methods=(theirs,))) is None
+
+
 def test_every_measure_is_on_the_page(finished):
     out, results = finished
     shown = section((out / "report.html").read_text(), "every")
@@ -178,7 +207,7 @@ def test_all_formats_hold_the_same_tables(finished):
     markdown, tex, page = ((out / f"report.{kind}").read_text() for kind in ("md", "tex", "html"))
     every = sheets(results)
     sections = list(dict.fromkeys(sheet.section for sheet in every))
-    assert sections == ["Paired differences", "By gesture", "By hand size", "All measures"]
+    assert sections == ["How each was made", "Paired differences", "By gesture", "By hand size", "All measures"]
     assert tex.count(r"\begin{table*}") == 1 + len(every)
     for sheet in every:
         assert f"## {sheet.section}" in markdown
@@ -196,7 +225,7 @@ def test_latex_tables_say_what_changes_their_numbers_and_why_there_are_dashes(fi
     for table in (out / "report.tex").read_text().split("\n\n"):
         caption, notes = table.split(r"\begin{tabular}")[0], table.split(r"\end{tabular}")[1]
         assert picture_list.sha256[:12] in caption
-        assert r"found\_by fake" in notes
+        assert (r"found\_by fake" in notes) == ("How each was made" not in caption)
         verdicts = "Paired differences" in caption
         rows = [line for line in table.splitlines() if line.endswith(r"\\") and "textcolor" not in line]
         if any(r"& \textendash{} " in line for line in rows) and not verdicts:
