@@ -68,6 +68,7 @@ def page(results: Results, pictures: PictureList, out: Path, tables: MainTables)
         main=tables.main,
         ablation=tables.ablation,
         methods=methods,
+        measured=measured_of(results),
         warnings=warnings(results),
         intervals=about_intervals(results),
         making=making_sheet(results),
@@ -93,12 +94,22 @@ def page(results: Results, pictures: PictureList, out: Path, tables: MainTables)
     )
 
 
+def measured_of(results: Results) -> str:
+    """What was measured: `12 pictures of hagrid, split test`."""
+    facts = results.picture_list
+    count = int(facts["count"])
+    source = facts.get("source") or Path(str(facts.get("manifest"))).name
+    return f"{count:,} picture{'' if count == 1 else 's'} of {source}, split {facts.get('split')}"
+
+
 def warnings(results: Results) -> list[str]:
     """What a reader must know before any number."""
     count, said = int(results.picture_list["count"]), []
     if count < FEW_PICTURES:
         pictures = "1 picture" if count == 1 else f"{count} pictures"
         said.append(f"{pictures}: too few for distances between sets, and intervals are wide; the paper has 12,000.")
+    if results.picture_list.get("split") == "train":
+        said.append("Split train: networks that were trained on it have seen these pictures.")
     said += [f"Left out: {name}: {why}." for name, why in results.unfinished.items()]
     said += [f"{what.capitalize()}: {why}." for what, why in results.missing.items()]
     for method in results.methods:
@@ -113,10 +124,11 @@ def markdown(results: Results, tables: MainTables) -> str:
     """The tables as GitHub's Markdown."""
     facts = results.picture_list
     intervals = about_intervals(results)
+    methods = ", ".join(method.title for method in results.methods if not method.is_real)
     lines = [
-        "# Evaluation",
+        f"# Evaluation on {measured_of(results)}",
         "",
-        f"{facts['count']} pictures of {facts.get('source')} {facts.get('split')}, list {str(facts['sha256'])[:12]}."
+        f"{methods}. Measured {results.measured_on}, list {str(facts['sha256'])[:12]}."
         + (f" In brackets: {intervals}" if intervals else ""),
         "",
         *(f"> {warning}  " for warning in warnings(results)),
@@ -146,7 +158,7 @@ def _remarked(table: Table | Sheet) -> list[str]:
 def latex_tables(results: Results, tables: MainTables) -> str:
     """The tables for a paper; below each why it has dashes, and all that changes its numbers."""
     facts = results.picture_list
-    about = f"{facts['count']} pictures, list {str(facts['sha256'])[:12]}"
+    about = f"{measured_of(results)}, list {str(facts['sha256'])[:12]}"
     intervals = about_intervals(results)
     brackets = f"{about}; in brackets: intervals." if intervals else f"{about}."
     parts = [
@@ -170,7 +182,7 @@ def latex_tables(results: Results, tables: MainTables) -> str:
         )
         for sheet in sheets(results)
     ]
-    return "% \\usepackage{booktabs,xcolor}\n" + "\n\n".join(parts) + "\n"
+    return f"% Measured {results.measured_on}.\n% \\usepackage{{booktabs,xcolor}}\n" + "\n\n".join(parts) + "\n"
 
 
 def _shorts(results: Results, table: Table) -> list[str]:

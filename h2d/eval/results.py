@@ -81,6 +81,8 @@ class Results:
     software: Mapping[str, str]
     looks: Mapping[str, str] = field(default_factory=dict)
     """The fingerprint of each look: what was seen in a folder's pictures lies in its `looks/<look>/<fingerprint>`."""
+    measured_on: str = ""
+    """Year, month and day, UTC."""
     unfinished: Mapping[str, str] = field(default_factory=dict)
     """Methods that the run holds but that are not measured, by name: which pictures lack, and what makes them."""
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import numpy as np
@@ -105,6 +106,7 @@ def summarise(
         options=as_plain(choices),
         software=_software(),
         looks=looks.fingerprints,
+        measured_on=datetime.now(timezone.utc).date().isoformat(),
     )
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from h2d.eval.measured import Interval
 from h2d.eval.methods import MethodOptions
 from h2d.eval.options import LookConfig
 from h2d.eval.placing import Silent
-from h2d.eval.report import write_reports
+from h2d.eval.report import warnings, write_reports
 from h2d.eval.report_charts import colours_of, pck_curves
 from h2d.eval.report_formats import as_latex, as_markdown, latex
 from h2d.eval.report_making import making_sheet
@@ -50,6 +51,26 @@ def test_the_main_table_has_the_papers_rows_then_real_then_ours(finished):
     ]  # fmt: skip
     best = {line.title: line.cells[2].is_best for line in table.lines if line.kind == "ours"}
     assert best == {"Shifted": True, "Far": False, "Nobody": False}
+
+
+def test_every_format_is_titled_by_what_was_measured_and_when(finished, picture_list):
+    out, results = finished
+    on = "8 pictures of drawn, split test"
+    page, markdown, tex = ((out / f"report.{kind}").read_text() for kind in ("html", "md", "tex"))
+    assert f"<h1>Evaluation on {on}</h1>" in page
+    assert re.search(f"<title>.*Shifted.* on {on}</title>", page)
+    assert markdown.startswith(f"# Evaluation on {on}\n")
+    assert tex.count(f"{on}, list {picture_list.sha256[:12]}") == tex.count(r"\caption{")
+    assert results.measured_on == datetime.now(timezone.utc).date().isoformat()
+    for text in (page, markdown, tex):
+        assert f"Measured {results.measured_on}" in text
+
+
+def test_a_list_of_a_training_split_is_told(finished):
+    results = finished[1]
+    trained = replace(results, picture_list={**results.picture_list, "split": "train"})
+    assert "Split train: networks that were trained on it have seen these pictures." in warnings(trained)
+    assert not any("Split" in warning for warning in warnings(results))
 
 
 def test_the_real_pictures_are_no_method_that_could_be_best(finished):
