@@ -12,6 +12,7 @@ from h2d.errors import UserError
 from h2d.eval.intervals import with_interval
 from h2d.eval.measured import Measure, Measured, Ratio
 from h2d.eval.parts import HAND_SIZES
+from h2d.eval.report_remarks import Remark, gathered
 from h2d.manifests.files import write_json, write_text
 
 GOALS: Final[Mapping[str, float]] = {"body": 0.95, "hand": 0.85, "side": 0.98, "error": 0.06, "iou": 0.80}
@@ -111,13 +112,26 @@ def markdown(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str
             f"| {part} | hands | " + " | ".join(name for name, *_ in _COLUMNS.values()) + " |",
             "|---|---:|" + "---:|" * 5,
         ]
-        for row in rows:
-            if row["part"] == part:
-                lines.append(
-                    f"| {row['name']} | {row['hands']} | " + " | ".join(shown(row[key]) for key in _COLUMNS) + " |"
-                )
-        lines.append("")
+        these = [row for row in rows if row["part"] == part]
+        lines += [
+            f"| {row['name']} | {row['hands']} | " + " | ".join(shown(row[key]) for key in _COLUMNS) + " |"
+            for row in these
+        ]
+        lines += ["", *(f"- {remark}" for remark in _remarks(these)), ""]
     return "\n".join(lines)
+
+
+def _remarks(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Why there are dashes, and what must be known of the numbers."""
+    cells = [(row["name"], row[key]) for row in rows for key in _COLUMNS]
+    return gathered(
+        [
+            Remark(what=one.name, method=name, text=text)
+            for name, one in cells
+            for text in (*([one.reason] if one.reason else []), *one.notes)
+        ],
+        [row["name"] for row in rows],
+    )
 
 
 def shown(measured: Measured) -> str:

@@ -46,7 +46,8 @@ def bootstrap(
     """The number's interval; `counts` restricts it to a part of the list.
 
     Raises `Undefined` where there is no number, fewer than two pictures or groups to draw from, no number on more than
-    a tenth of the resamples, or for a kernel distance; `UserError` where options are out of range.
+    a tenth of the resamples, the same number on all, or for a kernel distance; `UserError` where options are out of
+    range.
     """
     check_resampling(resamples, level)
     _check_repeats(statistic)
@@ -58,6 +59,8 @@ def bootstrap(
         except Undefined as why:
             reason = str(why)
     interval = _interval(values, reason, centre, resamples, level, method)
+    if min(values) == max(values):
+        raise Undefined("every resample has the same number")
     return replace(interval, low=max(0.0, interval.low)) if method == "centred" else interval
 
 

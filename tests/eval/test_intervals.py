@@ -45,10 +45,10 @@ def test_pictures_of_one_person_are_drawn_together():
 
 
 def test_a_part_of_the_list_is_drawn_from_that_part():
-    statistic = mean_of(np.concatenate([np.zeros(50), np.ones(50)]))
+    statistic = mean_of(np.concatenate([np.zeros(50), np.linspace(1, 2, 50)]))
     counts = np.repeat([0, 1], 50)
     interval = bootstrap(statistic, rng=np.random.default_rng(0), resamples=50, counts=counts)
-    assert (interval.low, interval.high) == (1, 1)
+    assert 1 < interval.low < interval.high < 2
 
 
 def test_pictures_that_count_more_often_stay_so_when_they_are_drawn():
@@ -134,6 +134,14 @@ def test_what_cannot_be_resampled_says_why():
     mostly = Ratio(sums=np.eye(1, 20)[0], weights=np.eye(1, 20)[0])
     with pytest.raises(Undefined, match=r"only \d+ of 200 resamples have a number"):
         bootstrap(mostly, rng=rng, resamples=200)
+
+
+def test_a_number_that_no_resample_changes_has_no_interval():
+    """Twelve hands missed of twelve: 0.00 to 0.00 would say that no hand is ever found."""
+    measure = Measure(name="x", statistic=mean_of(np.zeros(12)), higher_is_better=True, conventions={})
+    measured = with_interval(measure, rng=np.random.default_rng(0), resamples=50)
+    assert (measured.value, measured.interval) == (0, None)
+    assert measured.notes == ("no interval: every resample has the same number",)
 
 
 def test_wrong_options_are_one_line():
