@@ -193,7 +193,7 @@ def _shorts(results: Results, table: Table) -> list[str]:
 
 def _latex_remarks(table: Table | Sheet) -> list[str]:
     said = ("No number", table.reasons), ("Of the numbers", table.notes)
-    return [f"{what}: {'; '.join(remarks)}." for what, remarks in said if remarks]
+    return [f"{what}. {'. '.join(remarks)}." for what, remarks in said if remarks]
 
 
 def _stated(results: Results, shorts: Sequence[str]) -> list[str]:

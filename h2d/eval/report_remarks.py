@@ -15,7 +15,7 @@ class Remark:
 
 
 def gathered(remarks: Iterable[Remark], methods: Sequence[str]) -> tuple[str, ...]:
-    """`FID fg, KID fg (ControlNet): why`, a line for each text; no method is named where it holds of all `methods`."""
+    """`FID fg; KID fg (ControlNet): why`, a line for each text; no method is named where it holds of all `methods`."""
     methods_of: dict[str, dict[str, list[str]]] = {}
     for one in remarks:
         methods_of.setdefault(one.text, {}).setdefault(one.what, []).append(one.method)
@@ -26,5 +26,5 @@ def gathered(remarks: Iterable[Remark], methods: Sequence[str]) -> tuple[str, ..
             alike.setdefault(tuple(named), []).append(what)
         for those, whats in alike.items():
             whose = "" if set(those) == set(methods) else f" ({', '.join(those)})"
-            said.append(f"{', '.join(whats)}{whose}: {text}")
+            said.append(f"{'; '.join(whats)}{whose}: {text}")
     return tuple(said)

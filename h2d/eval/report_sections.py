@@ -12,6 +12,7 @@ from h2d.eval.pictures import flat
 from h2d.eval.report_making import making_sheet
 from h2d.eval.report_remarks import Remark, gathered
 from h2d.eval.report_tables import (
+    IS_REAL,
     NO_NUMBER,
     Cell,
     Sheet,
@@ -44,6 +45,11 @@ class PartTable:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, int, tuple[tuple[str, float, str], ...]], ...]
     """Name, pictures, and for each method text, share of the bar and reason."""
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether there is any."""
+        return any(not reason for _, _, bars in self.rows for _, _, reason in bars)
 
 
 def sheets(results: Results) -> list[Sheet]:
@@ -123,7 +129,7 @@ def every_sheet(results: Results) -> Sheet:
 
 
 def part_tables(methods: Sequence[MethodResult], which: str) -> list[PartTable]:
-    """By gesture or hand size, a table for each measure that any method has."""
+    """By gesture or hand size, a table for each measure that any method has; one alone where none has a number."""
     tables = []
     for short, decimals in _PART_MEASURES:
         shown = [method for method in methods if short in method.measures]
@@ -144,7 +150,7 @@ def part_tables(methods: Sequence[MethodResult], which: str) -> list[PartTable]:
         better = "higher is better" if first.higher_is_better else "lower is better"
         heads = tuple(method.title for method in shown)
         tables.append(PartTable(short=short, title=first.name, better=better, heads=heads, rows=rows))
-    return tables
+    return [table for table in tables if table.has_numbers] or tables[:1]
 
 
 def _bar(one: Measured, decimals: int, most: float) -> tuple[str, float, str]:
@@ -187,7 +193,7 @@ def every_measure(methods: Sequence[MethodResult]) -> list[dict[str, Any]]:
         for method in methods:
             one = method.measures.get(short)
             if one is None:
-                cells.append(Cell(text=NO_NUMBER, reason="not measured of these pictures"))
+                cells.append(Cell(text=NO_NUMBER, reason=IS_REAL if method.is_real else "not measured"))
             elif one.value is None:
                 cells.append(Cell(text=NO_NUMBER, reason=one.reason or "", notes=one.notes))
             else:
@@ -227,4 +233,4 @@ def conventions(
             names = groups.setdefault(stated, [])
             if measured.name not in names:
                 names.append(measured.name)
-    return [(", ".join(names), list(stated)) for stated, names in groups.items()]
+    return [("; ".join(names), list(stated)) for stated, names in groups.items()]

@@ -11,6 +11,7 @@ from h2d.eval.report_remarks import Remark, gathered
 from h2d.eval.results import MethodResult, Results
 
 NO_NUMBER: Final = "–"
+IS_REAL: Final = "the real pictures are what is compared with"
 BLEND_TITLES: Final = dict(zip(ABLATION, ("Bounding box", "Naive", "Sequential mask expansion"), strict=True))
 
 
@@ -218,7 +219,7 @@ def _cell(column: Column, method: MethodResult, results: Results, best: float | 
 
 def _why_not(column: Column, method: MethodResult, results: Results) -> str:
     if method.is_real and column.name != "clipsim":
-        return "the real pictures are what is compared with"
+        return IS_REAL
     if column.name.endswith("_fg") and "foreground" in results.missing:
         return results.missing["foreground"]
     return results.missing.get("text" if column.name == "clipsim" else "features", "not measured")

@@ -14,7 +14,7 @@ import pytest
 
 from h2d.errors import UserError
 from h2d.eval.figures import channel_grid, hand_window, write_figures
-from h2d.eval.measured import Interval
+from h2d.eval.measured import Interval, Measured
 from h2d.eval.methods import MethodOptions
 from h2d.eval.options import LookConfig
 from h2d.eval.placing import Silent
@@ -23,7 +23,7 @@ from h2d.eval.report_charts import colours_of, pck_curves
 from h2d.eval.report_formats import as_latex, as_markdown, latex
 from h2d.eval.report_making import making_sheet
 from h2d.eval.report_remarks import Remark, gathered
-from h2d.eval.report_sections import difference_rows, every_measure, part_tables, sheets
+from h2d.eval.report_sections import conventions, difference_rows, every_measure, part_tables, sheets
 from h2d.eval.report_tables import main_table, number_text
 from h2d.eval.results import read_results
 from h2d.eval.run import Placing, evaluate_methods
@@ -158,6 +158,26 @@ def test_parts_of_the_list_are_on_the_page_with_their_numbers(finished):
         assert {bars[far][0] for _, _, bars in table_of(tables, "mpjpe_hands").rows} == {"0.250"}
 
 
+def test_parts_of_which_nothing_is_measured_are_one_table_of_counts(finished):
+    """Six of dashes said no more."""
+    results = finished[1]
+    few = Measured(name="x", value=None, reason="fewer than 10 pictures", num_pictures=1, higher_is_better=True)
+    empty = [
+        replace(
+            method,
+            gestures=tuple(replace(part, measures=dict.fromkeys(part.measures, few)) for part in method.gestures),
+        )
+        for method in results.methods
+    ]
+    (table,) = part_tables(empty, "gestures")
+    assert [count for _, count, _ in table.rows] == [part.num_pictures for part in results.methods[0].gestures]
+
+
+def test_measures_whose_names_have_commas_can_be_told_apart(finished):
+    named = [names for names, _ in conventions(finished[1].methods, ["oks_hands_bbox", "ar_hands_bbox"])]
+    assert all(name.endswith(", by their own area") for name in named[0].split("; "))
+
+
 def table_of(tables, short):
     return next(table for table in tables if table.short == short)
 
@@ -250,7 +270,7 @@ def test_latex_tables_say_what_changes_their_numbers_and_why_there_are_dashes(fi
         verdicts = "Paired differences" in caption
         rows = [line for line in table.splitlines() if line.endswith(r"\\") and "textcolor" not in line]
         if any(r"& \textendash{} " in line for line in rows) and not verdicts:
-            assert "No number: " in notes
+            assert "No number. " in notes
     main = (out / "report.tex").read_text().split("\n\n")[0]
     for stated in ("area person", "missing zero", r"enlarged\_px 32", "CLIPSIM: no agreement with the prompts"):
         assert stated in main
@@ -275,8 +295,8 @@ def test_what_must_be_known_of_numbers_stands_below_them_in_every_format(finishe
 def test_remarks_are_gathered_without_saying_more_than_was_said():
     said = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "x")]
     remarks = [Remark(what=what, method=method, text="why") for what, method in said]
-    assert gathered(remarks, ["x", "y"]) == ("a, b: why", "c (x): why")
-    assert gathered(remarks, ["x", "y", "z"]) == ("a, b (x, y): why", "c (x): why")
+    assert gathered(remarks, ["x", "y"]) == ("a; b: why", "c (x): why")
+    assert gathered(remarks, ["x", "y", "z"]) == ("a; b (x, y): why", "c (x): why")
 
 
 def test_how_intervals_were_found_is_said_in_every_format_where_there_are_any(finished, picture_list, tmp_path):
