@@ -158,19 +158,23 @@ def test_parts_of_the_list_are_on_the_page_with_their_numbers(finished):
         assert {bars[far][0] for _, _, bars in table_of(tables, "mpjpe_hands").rows} == {"0.250"}
 
 
-def test_parts_of_which_nothing_is_measured_are_one_table_of_counts(finished):
-    """Six of dashes said no more."""
+def test_parts_of_which_nothing_is_measured_are_one_table_of_counts(finished, picture_list, tmp_path):
+    """Six of dashes said no more; an empty bar beside a dash reads as a zero."""
     results = finished[1]
     few = Measured(name="x", value=None, reason="fewer than 10 pictures", num_pictures=1, higher_is_better=True)
     empty = [
-        replace(
-            method,
-            gestures=tuple(replace(part, measures=dict.fromkeys(part.measures, few)) for part in method.gestures),
-        )
+        [replace(part, measures=dict.fromkeys(part.measures, few)) for part in method.gestures]
         for method in results.methods
     ]
-    (table,) = part_tables(empty, "gestures")
+    methods = tuple(
+        replace(method, gestures=tuple(parts)) for method, parts in zip(results.methods, empty, strict=True)
+    )
+    (table,) = part_tables(methods, "gestures")
     assert [count for _, count, _ in table.rows] == [part.num_pictures for part in results.methods[0].gestures]
+    out = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    page = write_reports(replace(results, methods=methods), picture_list, out).read_text()
+    assert "rate-bar" not in section(page, "gestures")
+    assert "rate-bar" in section(page, "sizes")
 
 
 def test_measures_whose_names_have_commas_can_be_told_apart(finished):
