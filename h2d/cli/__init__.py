@@ -10,7 +10,7 @@ from h2d.errors import JobError, UserError
 
 app = typer.Typer(
     name="h2d",
-    help="Prepare hand data, for diffusion models that draw hands right.",
+    help="Diffusion models that draw hands right: prepare data, train, sample, evaluate.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -22,6 +22,11 @@ def test_help_shows_the_verbs_that_work(verb):
     assert verb in done.stdout
 
 
+def test_help_says_in_one_line_what_the_whole_tool_does():
+    done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
+    assert "Diffusion models that draw hands right: prepare data, train, sample, evaluate." in done.stdout
+
+
 @pytest.mark.parametrize(
     "command",
     [("pose", "extract"), ("pose", "draw"), ("manifest", "show"), ("manifest", "export"), ("evaluate", "run")],
