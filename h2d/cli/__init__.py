@@ -1,11 +1,14 @@
 """The command `h2d`: one file per verb; each parses, calls one function and prints."""
 
 import sys
+from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from h2d.cli import doctor, evaluate, manifest, models, pose, prepare, sample, status, synth, train
 from h2d.cli.console import errors
+from h2d.cli.usage import usage_line
 from h2d.errors import JobError, UserError
 
 app = typer.Typer(
@@ -30,12 +33,18 @@ app.command(name="doctor")(doctor.doctor)
 def main() -> None:
     """Run the command line: a user's mistake is one line and exit code 2, an interruption 130."""
     try:
-        app()
+        sys.exit(app(prog_name="h2d", standalone_mode=False))
+    except TyperException as error:
+        _fail(usage_line(error), error.exit_code)
     except UserError as error:
-        errors.print(f"h2d: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
-        sys.exit(2)
+        _fail(str(error), 2)
     except JobError as error:
-        errors.print(f"h2d: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
-        sys.exit(1)
+        _fail(str(error), 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(said: str, exit_code: int) -> NoReturn:
+    if said:
+        errors.print(f"h2d: {said}", style="red", soft_wrap=True, markup=False, highlight=False)
+    sys.exit(exit_code)

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from h2d.cli import main
+
 HEAVY = {"torch", "ray", "mediapipe", "transformers", "diffusers", "cv2", "pyarrow", "pandas", "matplotlib", "scipy"}
 
 
@@ -51,3 +53,40 @@ def test_an_unknown_folder_is_one_line_and_exit_code_2(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [f"h2d: {tmp_path}/none: no such folder: give the dataset's folder with --root"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("sample peace", "got unexpected extra argument (peace): h2d sample --help shows what it takes"),
+        ("sample --pose", "option '--pose' requires an argument"),
+        (
+            "sample --stepz 3",
+            "no such option: --stepz (Possible options: --set, --size, --steps): h2d sample --help shows what it takes",
+        ),
+        ("evaluate run", "missing option '--list': h2d evaluate run --help shows what it takes"),
+        (
+            "--device cpu sample",
+            "no such option: --device: h2d --help lists the commands; options come after one",
+        ),
+        (
+            "pose drew",
+            "no such command 'drew'. Did you mean 'draw'? h2d pose --help lists the commands; options come after one",
+        ),
+    ],
+)
+def test_what_is_typed_wrong_is_one_line_and_exit_code_2(typed, line, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["h2d", *typed.split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [f"h2d: {line}"]
+
+
+def test_a_group_alone_shows_its_help_and_nothing_else(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["h2d", "pose"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = capsys.readouterr()
+    assert (end.value.code, told.err) == (2, "")
+    assert "Usage: h2d pose" in told.out
