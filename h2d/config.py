@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,10 +67,20 @@ def validate_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T
         if not field:  # of several values together
             raise UserError(f"{where}: {said}") from None
         if first["type"] in _UNKNOWN:
-            raise UserError(f"{where}: {field} = {first['input']!r}: there is no such option") from None
+            known = _nearest(cls, first["loc"])
+            raise UserError(f"{where}: {field} = {first['input']!r}: there is no such option{known}") from None
         if first["type"] in _MISSING:
             raise UserError(f"{where}: {field} is missing") from None
         raise UserError(f"{where}: {field} = {first['input']!r}: {said}") from None
+
+
+def _nearest(owner: Any, place: Sequence[str | int]) -> str:
+    """The option that an unknown one may be meant for, as a question; nothing where none is like it."""
+    *sections, name = place
+    for section in sections:
+        owner = getattr(owner, "__annotations__", {}).get(section)
+    names = get_close_matches(str(name), getattr(owner, "__dataclass_fields__", ()), n=1)
+    return f": did you mean {'.'.join(map(str, [*sections, *names]))}?" if names else ""
 
 
 def check_range(owner: Any, name: str, least: float, most: float = math.inf) -> None:

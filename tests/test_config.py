@@ -34,8 +34,8 @@ def test_flags_go_before_overrides_and_overrides_before_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [
-        ("nmae: a", [], "nmae = 'a': there is no such option"),
-        ("name: a\ninner: {scal: 1}", [], "inner.scal = 1: there is no such option"),
+        ("nmae: a", [], "nmae = 'a': there is no such option: did you mean name?"),
+        ("name: a\ninner: {scal: 1}", [], "inner.scal = 1: there is no such option: did you mean inner.scale?"),
         ("name: a", ["inner.scale=-1"], "scale must be positive, got -1.0"),
         ("name: a", ["inner.scale=big"], "inner.scale = 'big'"),
         ("name: a", ["inner"], "expected section.key=value"),
@@ -52,6 +52,11 @@ def test_mistakes_name_the_file_the_field_and_the_value(tmp_path, text, override
         load_config(Outer, {}, file=file, overrides=overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_option_that_is_like_no_other_is_not_guessed():
+    with pytest.raises(UserError, match=r"foo = 1: there is no such option$"):
+        load_config(Outer, {}, overrides=["name=a", "foo=1"])
 
 
 def test_a_missing_file_is_named(tmp_path):
