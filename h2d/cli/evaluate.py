@@ -34,6 +34,7 @@ from h2d.cli.evaluate_options import (
     choices_of,
     method_options,
     placing_of,
+    refuse_sampling,
     with_options_of,
 )
 from h2d.cli.folders import read_location
@@ -132,6 +133,7 @@ def run(
     if not names:
         raise UserError("--method is empty: name one or more, with commas")
     options = method_options(hand, hand_controlnet, outpaint, pipeline, base, device, batch, steps, sample, baseline)
+    refuse_sampling(overrides)
     look_device = "auto" if address and device == "cuda" else device  # looks that need a GPU stay on this machine
     choices = choices_of(config, overrides, segmenter, features, resamples, look_device)
     placing = placing_of(workers, address, manifest)

@@ -123,6 +123,16 @@ def method_options(
     return load_config(MethodOptions, flags, overrides=overrides)
 
 
+def refuse_sampling(overrides: list[str] | None) -> None:
+    """Raise `UserError` where `--set`, which is about measuring, is given an option of sampling."""
+    from h2d.errors import UserError
+    from h2d.infer.options import SampleOptions
+
+    for one in overrides or []:
+        if one.partition("=")[0].partition(".")[0].strip() in SampleOptions.__dataclass_fields__:
+            raise UserError(f"--set {one}: it is an option of sampling: give --sample {one}")
+
+
 def choices_of(
     config: Path | None,
     overrides: list[str] | None,
