@@ -143,11 +143,13 @@ def sample(
         import h2d.infer.session  # noqa: F401  # torch, diffusers and transformers, which all that follows needs
     request = None if batch else read_request(pose, prompt, n, seed, record, str(like), flags, config, own)
     models = read_models(named, record) if chosen == OURS else None
-    if models is not None and models.about and not as_json:
-        say(models.about)
 
-    from h2d.infer.session import Session
+    from h2d.infer.session import Session, first_size
 
+    if models is not None:
+        first_size(models, request)
+        if models.about and not as_json:
+            say(models.about)
     exactness = read_precision(precision, record)
     place = read_device(device, address, workers)
     at_once = batch_size or (4 if place.startswith("cuda") else 1)

@@ -45,10 +45,14 @@ def output_size(
 
     Raises `UserError` when a wanted size is no multiple of what the networks can halve.
     """
-    for name, size in zip(("height", "width"), wanted_hw, strict=True):
-        if size is not None and (size < multiple or size % multiple):
-            raise UserError(f"{name} = {size}: choose a multiple of {multiple}, such as {round_to(size, multiple)}")
     height, width = wanted_hw
+    for name, size in (("height", height), ("width", width)):
+        if size is None or size == round_to(size, multiple):
+            continue
+        if height is None or width is None:
+            raise UserError(f"{name} = {size}: choose a multiple of {multiple}, such as {round_to(size, multiple)}")
+        near = f"{round_to(width, multiple)}x{round_to(height, multiple)}"
+        raise UserError(f"size {width}x{height}: its sides are multiples of {multiple}: give --size {near}")
     if height is not None and width is not None:
         return height, width
     aspect = min(max(pose_size_hw[1] / pose_size_hw[0], 1 / MAX_ASPECT), MAX_ASPECT)

@@ -10,7 +10,7 @@ from h2d.infer.choosing import Models, model_folder, our_model
 from h2d.infer.fit import check_fit
 from h2d.infer.saved_pipeline import PUBLIC_SIZE_PX, load_pipeline, saved_size_px, saved_weights
 from h2d.infer.schedulers import make_scheduler
-from h2d.models.base import SCHEDULER_FILE, check_base, check_parts
+from h2d.models.base import SCHEDULER_FILE, check_base, check_parts, size_multiple
 from h2d.models.checkpoint import FACTS_FILE, read_facts
 from h2d.models.reading import check_network, read_part
 from h2d.models.weights import WEIGHTS, named_or_path
@@ -110,12 +110,13 @@ def weight_folders(models: Models) -> dict[str, Path]:
     return found
 
 
-def native_px(models: Models) -> int:
-    """The short side of the pictures that the networks of stage 2 were trained at; loads nothing."""
+def native_sizes(models: Models) -> tuple[int, int]:
+    """The short side of the pictures that stage 2 was trained at, and what sides are multiples of; loads nothing."""
     if models.pipeline_folder is not None:
-        return saved_size_px(models.pipeline_folder)
+        return saved_size_px(models.pipeline_folder), size_multiple(models.pipeline_folder)
     assert models.outpaint is not None
-    return _body(models.outpaint, models.base).size_px
+    body = _body(models.outpaint, models.base)
+    return body.size_px, size_multiple(body.base)
 
 
 def _named_weights(models: Models) -> dict[str, Path]:

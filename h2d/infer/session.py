@@ -14,7 +14,7 @@ from h2d.errors import UserError
 from h2d.hashes import sha256_of
 from h2d.infer.choosing import Models
 from h2d.infer.framing import output_size
-from h2d.infer.loading import cast, load_models, native_px, weight_folders
+from h2d.infer.loading import cast, load_models, native_sizes, weight_folders
 from h2d.infer.lora import fuse_lora, parse_lora
 from h2d.infer.memory import Budget
 from h2d.infer.options import SampleOptions
@@ -93,7 +93,7 @@ class Session:
             raise UserError(f"--offload: there is nothing to keep off a {self.device.type}: leave it out")
         folders = weight_folders(models)
         self._budget = Budget(folders=folders, precision=self.precision, device=self.device, offload=offload)
-        self._budget.check(_first_size(native_px(models), asked), batch_size, loaded=False)
+        self._budget.check(first_size(models, asked), batch_size, loaded=False)
         self.pipe: TwoStagePipeline = load_models(models)
         for lora in models.loras:
             file, strength = parse_lora(lora)
@@ -200,12 +200,13 @@ def _sha256_of_photo(file: Path) -> str:
         raise UserError(f"hand_photo {file}: cannot be read: {error.strerror}: give a photograph of a hand") from None
 
 
-def _first_size(short_px: int, asked: Request | None) -> tuple[int, int]:
-    """The picture's size, but for its rounding to what the networks can halve."""
+def first_size(models: Models, asked: Request | None) -> tuple[int, int]:
+    """The (height, width) of what is asked, or the networks' own; loads nothing. Raises `UserError` on a wrong one."""
+    short_px, multiple = native_sizes(models)
     if asked is None:
         return short_px, short_px
     wanted = asked.options.height, asked.options.width
-    return output_size(asked.pose.size_hw, wanted, short_px=short_px, multiple=1)
+    return output_size(asked.pose.size_hw, wanted, short_px=short_px, multiple=multiple)
 
 
 def batch_record(item: Item, items: Sequence[Item]) -> dict[str, Any]:

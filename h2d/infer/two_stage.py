@@ -31,7 +31,7 @@ from h2d.infer.output import TwoStageOutput
 from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
 from h2d.infer.text import cut_notes, encode_prompts, unknown_notes
 from h2d.infer.zoom import zoom_hands
-from h2d.models.base import cell_px_of
+from h2d.models.base import cell_px_of, size_multiple_of
 from h2d.models.conditioning import SIGMA_PX
 from h2d.models.mask_head import MaskHead  # noqa: F401  # diffusers reads a saved class of an imported module alone
 from h2d.pose.draw import control_picture
@@ -288,7 +288,7 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
     @property
     def size_multiple(self) -> int:
         """Pixels that a picture's sides are multiples of: the U-Net halves the latent several times."""
-        return int(self.cell_px * 2 ** (len(self.unet.config.block_out_channels) - 1))
+        return size_multiple_of(self.unet.config, self.vae.config)
 
     def _jobs(
         self, prompt: Any, pose: Any, seed: Any, generator: Any, num_images_per_prompt: int, options: SampleOptions

@@ -119,6 +119,18 @@ def cell_px_of(vae_config: Mapping[str, Any]) -> int:
     return int(2 ** (len(vae_config["block_out_channels"]) - 1))
 
 
+def size_multiple(base: Path) -> int:
+    """Pixels that the sides of a picture are multiples of; loads nothing."""
+    if base.is_file():
+        return CELL_PX * 8
+    return size_multiple_of(read_config(base, "unet"), read_config(base, "vae"))
+
+
+def size_multiple_of(unet_config: Mapping[str, Any], vae_config: Mapping[str, Any]) -> int:
+    """The same, by configurations: every block of the U-Net but the last halves the latent."""
+    return int(cell_px_of(vae_config) * 2 ** (len(unet_config["block_out_channels"]) - 1))
+
+
 def read_config(base: Path, name: str) -> dict[str, Any]:
     """The configuration of a part of a folder in diffusers' format; the part's weights need not be there."""
     check_base(base)

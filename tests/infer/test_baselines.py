@@ -118,7 +118,7 @@ def test_every_method_keeps_the_contract(name, build, hands):
     assert not np.array_equal(method(["a person waves"], [hands], [4], guidance=1.0, **FEW)[0], alone)
     assert any(isinstance(part, torch.nn.Module) for part in method.components.values())
     assert method.size_of(pose_of(width=100, height=200), (96, 48)) == (96, 48)
-    with pytest.raises(UserError, match="choose a multiple of 16"):
+    with pytest.raises(UserError, match="its sides are multiples of 16: give --size 64x48"):
         method(["x"], [hands], [1], size=(50, 64))
     with pytest.raises(UserError, match="2 seeds for 1 pictures"):
         method(["x"], [hands], [1, 2], size=(SIZE, SIZE))

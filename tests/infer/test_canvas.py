@@ -113,7 +113,9 @@ def test_output_size(pose, wanted, expected):
 
 def test_wrong_size_names_a_right_one():
     with pytest.raises(UserError, match="height = 500: choose a multiple of 64, such as 512"):
-        output_size((512, 512), (500, 512), short_px=512, multiple=64)
+        output_size((512, 512), (500, None), short_px=512, multiple=64)
+    with pytest.raises(UserError, match="size 300x500: its sides are multiples of 64: give --size 320x512"):
+        output_size((512, 512), (500, 300), short_px=512, multiple=64)
 
 
 def test_people_fit_without_stretching():

@@ -188,7 +188,7 @@ def test_a_saved_pipeline_serves_too(here, pipe):
         (["--pose", "pose.json", "--prompt", "caf\udce9"], "--prompt is not UTF-8"),
         (["--pose", "no.json", "--prompt", "x"], "no.json: cannot be read"),
         (["--pose", "pose.json", "--prompt", "x", "--size", "512"], "--size 512: give WIDTHxHEIGHT"),
-        (["--pose", "pose.json", "--prompt", "x", "--size", "100x128"], "width = 100: choose a multiple of 16"),
+        ([*ASK, "--size", "100x128"], "size 100x128: its sides are multiples of 16: give --size 96x128"),
         (["--pose", "pose.json", "--prompt", "x", "--scheduler", "pndm"], "unknown scheduler 'pndm'"),
         (["--pose", "pose.json", "--prompt", "x", "--blend", "soft"], "unknown blending 'soft'"),
         (["--pose", "pose.json", "--prompt", "x", "--set", "guidence=3"], "guidence = 3: there is no such option"),
@@ -282,6 +282,10 @@ def test_a_lora_is_recorded_and_used_again(here, loaded):
     again = run("--like", "styled.png", "--out", "again.png")
     assert again.exit_code == 0, again.output
     assert np.array_equal(pixels("again.png"), pixels("styled.png"))
+
+
+def test_a_wrong_size_is_said_before_the_networks_are_named():
+    assert run(*ASK, "--size", "100x100").stdout == ""
 
 
 def test_too_little_memory_is_said_before_loading(here, monkeypatch):
