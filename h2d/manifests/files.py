@@ -54,7 +54,7 @@ def refuse_unwritable(folder: Path) -> None:
             pass
     except OSError as error:
         reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
-        raise UserError(f"{folder}: no folder that can be written into: {reason}: give another") from None
+        raise UserError(f"{folder}: no folder that can be written into: {reason}: give another --out") from None
 
 
 def write_text(path: Location, text: str) -> None:

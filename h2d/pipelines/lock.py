@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.manifests.files import refuse_unwritable
 from h2d.manifests.io import Address, Location
 
 LOCK_FILE: Final = ".lock"
@@ -29,8 +30,8 @@ def locked(out: Location) -> Iterator[None]:
 
 @contextmanager
 def _locked_folder(out: Path) -> Iterator[None]:
+    refuse_unwritable(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         file = (out / LOCK_FILE).open("a+")
     except OSError as error:
         raise UserError(f"{out}: cannot write here ({error.strerror}): choose another --out") from None

@@ -21,7 +21,7 @@ from h2d.config import as_plain
 from h2d.errors import UserError
 from h2d.manifests.card import write_card
 from h2d.manifests.derive import as_current
-from h2d.manifests.files import write_json, write_parquet
+from h2d.manifests.files import refuse_unwritable, write_json, write_parquet
 from h2d.manifests.io import Location, open_parquet
 from h2d.manifests.report import write_report
 from h2d.manifests.schema import SCHEMA_VERSION, TABLES, with_metadata
@@ -106,6 +106,7 @@ def _claim(out: Path, mark: str, *, fresh: bool) -> None:
             (out / name).unlink(missing_ok=True)
         for table in TABLES:
             shutil.rmtree(out / table, ignore_errors=True)
+    refuse_unwritable(out)
     try:
         write_json(file, {"fingerprint": mark})
     except OSError as error:

@@ -231,7 +231,7 @@ def read_plan(work: Location) -> Plan:
             ),
             findings=values["findings"],
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{file.parent.parent}: nothing was prepared here (no {file.name} in {file.parent})") from None
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):

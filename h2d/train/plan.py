@@ -39,6 +39,8 @@ def plan(config: TrainConfig, *, fresh: bool = False, num_processes: int = 1) ->
     stage_class = resolve(STAGES, config.stage, kind="stage")
     options = validate_config(stage_class.Options, config.options, where="options")
     stage: TrainingStage = stage_class(options, size_px=config.size_px)
+    if config.out.is_file():
+        raise UserError(f"{config.out}: it is a file: give another --out")
     config.micro_batch_of(num_processes)
     check_optimizer(config.optimizer)
     _check_trackers(config)

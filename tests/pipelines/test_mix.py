@@ -209,6 +209,12 @@ def test_another_manifests_folder_is_left_alone(sources, tmp_path):
     assert (sources["two"] / "manifest.json").read_bytes() == before
 
 
+def test_a_file_where_the_mix_would_be_is_one_line(sources, tmp_path):
+    (tmp_path / "mix").write_text("mine")
+    with pytest.raises(UserError, match="mix: no folder that can be written into: it is a file: give another --out"):
+        mix(choices_for(tmp_path / "mix", (sources["one"], {"count": 2, "split": "train"})), fresh=True)
+
+
 def test_a_manifest_of_an_older_schema_is_read(sources, tmp_path):
     root = renamed(build_manifest(tmp_path / "older", num_pictures=20, seed=5), "older")
     for path in (root / "images").rglob("*.parquet"):

@@ -287,6 +287,15 @@ def test_fresh_leaves_files_that_are_not_ours(tmp_path, pictures):
     assert (choices.out / "notes.txt").read_text() == "mine"
 
 
+def test_a_file_where_the_folder_would_be_is_one_line_and_stays(tmp_path, pictures):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError, match="out: no folder that can be written into: it is a file: give another --out"):
+        prepare(choices_for(tmp_path), Watching(), fresh=True)
+    with pytest.raises(UserError, match="out: nothing was prepared here"):
+        read_status(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_a_second_driver_is_refused_with_host_and_process(tmp_path, pictures):
     import os
     import socket

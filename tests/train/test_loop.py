@@ -116,6 +116,13 @@ def test_where_no_checkpoint_is_whole_the_remedy_is_said(small_manifest, tmp_pat
         train(stand_in_config(small_manifest, tmp_path), Silent())
 
 
+def test_a_file_where_the_run_would_be_is_one_line_and_stays(small_manifest, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(UserError, match="run: it is a file: give another --out"):
+        train(stand_in_config(small_manifest, tmp_path / "run"), Silent(), fresh=True)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
 def test_fresh_deletes_the_old_run_only_when_all_is_ready_for_the_first_step(small_manifest, tmp_path, monkeypatch):
     outcome = train(stand_in_config(small_manifest, tmp_path, steps=3), Silent())
     with monkeypatch.context() as patched:
