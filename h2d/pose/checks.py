@@ -153,7 +153,7 @@ def _of_person(pose: Pose, shown: Pose, person: int) -> Iterator[Finding]:
     points = shown.people[person]
     num_hands = sum(shown.has_hand(person, side) for side in SIDES)
     if num_hands == 0:
-        remedy = "add one in an editor, or sample without the hand's stage"
+        remedy = "add one in an editor, or let h2d sample make the body alone"
         yield Finding(name="no_hand", measured=0, limit=1, remedy=remedy)
     num_unsure = int(present(pose.people[person]).sum() - present(points).sum())
     if num_unsure:
@@ -203,7 +203,7 @@ def _how_large(shown: Pose, hand: Float32[np.ndarray, "21 3"], body: Float32[np.
     size_px = max(extent_xywh(hand)[2:])
     num_cells = size_px / LATENT_CELL_PX
     if num_cells < SMALL_CELLS:
-        remedy = "outpaint it in a zoomed window"
+        remedy = "let h2d sample --zoom-hands outpaint around it once more, enlarged"
         if num_cells > 0.5:
             remedy = f"h2d pose convert --resize {_grown(shown, SMALL_CELLS / num_cells)}, or {remedy}"
         name, limit = ("hand_below_grid", MIN_CELLS) if num_cells < MIN_CELLS else ("hand_small", SMALL_CELLS)
@@ -219,7 +219,7 @@ def _on_which_arm(
 ) -> Iterator[Finding]:
     other: Side = "right" if side == "left" else "left"
     if not present(body[[WRISTS[side]]])[0]:
-        remedy = "add the elbow and the wrist, or let sampling add an arm"
+        remedy = "add the elbow and the wrist, or let h2d sample add an arm"
         yield Finding(name="hand_has_no_arm", measured=0, limit=1, remedy=remedy)
     elif not present(body[[ELBOWS[side]]])[0]:
         remedy = "add the elbow: no forearm is drawn without it"

@@ -66,7 +66,7 @@ def write_pose(pose: Pose, path: Path, *, dialect: str = "webui") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be written: {error.strerror}: give another --out") from None
 
 
 def format_pose(pose: Pose, *, dialect: str = "webui") -> Any:

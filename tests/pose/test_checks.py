@@ -131,6 +131,15 @@ def test_hands_swapped_are_told_as_such_and_the_remedy_is_one():
     assert validate(swapped.with_hands_swapped(0)) == []
 
 
+def test_a_remedy_that_samples_names_the_command():
+    for name, command in (
+        ("no_hand", "h2d sample"),
+        ("hand_has_no_arm", "h2d sample"),
+        ("hand_small", "h2d sample --zoom-hands"),
+    ):
+        assert any(command in finding.remedy for finding in validate(FAULTS[name][0]) if finding.name == name)
+
+
 def test_the_remedy_for_small_hands_makes_them_large_enough():
     pose, *_ = FAULTS["hand_small"]
     (finding,) = validate(pose)
