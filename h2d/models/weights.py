@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 FOLDER_VARIABLE: Final = "H2D_MODELS"
 
 
+class MissingWeightsError(UserError):
+    """Weights of a known name that are not on this machine."""
+
+
 def _sam(file: str, size_bytes: int, sha256: str) -> Weights:
     return Weights(
         about="hand masks",
@@ -232,11 +236,11 @@ def find(name: str, *, folder: Path | None = None) -> Path | None:
 
 
 def locate(name: str, *, path: Path | None = None, folder: Path | None = None) -> Path:
-    """As `find`, or `path` itself when given; raises `UserError` saying what is missing and how to get it."""
+    """As `find`, or `path` itself when given; raises `MissingWeightsError` saying what is missing and how to get it."""
     weights = weights_named(name)
     if path is not None:
         if not path.exists():
-            raise UserError(f"{name}: {path} does not exist; get it: {weights.how(name)}")
+            raise MissingWeightsError(f"{name}: {path} does not exist; get it: {weights.how(name)}")
         return path
     if found := find(name, folder=folder):
         return found
@@ -244,7 +248,7 @@ def locate(name: str, *, path: Path | None = None, folder: Path | None = None) -
     half = next((place for place in places if any((place / file.path).is_file() for file in weights.files)), places[0])
     problem = next(problem for file in weights.files if (problem := _problem(half, file)))
     looked = ", ".join(str(place) for place in places)
-    raise UserError(f"{name}: {problem}; looked in {looked}; get it: {weights.how(name)}")
+    raise MissingWeightsError(f"{name}: {problem}; looked in {looked}; get it: {weights.how(name)}")
 
 
 def named_or_path(given: Path | str, *, folder: Path | None = None) -> Path:

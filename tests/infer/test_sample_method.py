@@ -81,6 +81,16 @@ def test_ours_after_a_picture_of_another(here, checkpoints):
     assert read_record(here / "b.png")["method"] == "two-stage"
 
 
+@pytest.mark.parametrize("method", ["controlnet", "stable-diffusion"])
+def test_where_weights_are_missing_the_miniature_that_is_named_works(method, here, monkeypatch):
+    monkeypatch.setenv("H2D_MODELS", str(here / "none"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(here / "none"))
+    missing = run("--method", method, *ASK)
+    said, named = str(missing.exception).split("; or take the miniature, which is here: ")
+    assert said.endswith("get it: h2d models fetch stable-diffusion-1.5")
+    assert run("--method", method, *ASK, *named.split(), "--out", "a.png").exit_code == 0
+
+
 def test_ours_is_one_class_alone():
     from h2d.infer.baselines import BASELINES, OURS
 
