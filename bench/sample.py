@@ -32,11 +32,11 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from h2d.infer.options import SampleOptions
-from h2d.infer.session import quiet_libraries
 from h2d.infer.two_stage import TwoStagePipeline
 from h2d.models.base import load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.models.hand_generator import build_hand_generator
 from h2d.models.outpainter import load_controlnet
+from h2d.models.reading import quiet_libraries
 from h2d.models.tiny import write_tiny
 from h2d.pose.examples import read_example
 

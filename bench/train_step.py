@@ -47,10 +47,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from h2d.config import validate_config
-from h2d.infer.session import quiet_libraries
 from h2d.manifests.store import Manifest
 from h2d.models.hand_generator import build_hand_generator
 from h2d.models.outpainter import Outpainter
+from h2d.models.reading import quiet_libraries
 from h2d.train.checkpoints import save_checkpoint
 from h2d.train.config import TrainConfig
 from h2d.train.hand import HandOptions, HandStage

@@ -22,10 +22,10 @@ from h2d.infer.blending import BLENDS
 from h2d.infer.choosing import default_models
 from h2d.infer.loading import load_checkpoints, load_models
 from h2d.infer.options import SampleOptions
-from h2d.infer.session import quiet_libraries
 from h2d.infer.sheet import contact_sheet, mask_picture, shown_steps
 from h2d.infer.two_stage import TwoStagePipeline
 from h2d.infer.zoom import enlarged_canvas, small_windows
+from h2d.models.reading import quiet_libraries
 from h2d.models.tiny import write_tiny
 from h2d.pose.draw import draw_pose
 from h2d.pose.examples import EXAMPLES, read_example

@@ -68,7 +68,7 @@ class Making:
 
     def setup(self) -> None:
         """Load the method."""
-        from h2d.infer.session import quiet_libraries
+        from h2d.models.reading import quiet_libraries
 
         quiet_libraries()
         self._method = make_method(self.name, self.options)

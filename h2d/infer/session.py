@@ -23,6 +23,7 @@ from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, Request, request_of
 from h2d.infer.two_stage import TwoStagePipeline
 from h2d.machine import device_named
+from h2d.models.reading import quiet_libraries
 
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16"]
 OnStep: TypeAlias = Callable[[str, int, int], None]
@@ -263,12 +264,3 @@ def precision_of(name: Precision, device: torch.device) -> str:
     if device.type != "cuda":
         return "fp32"
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-
-
-def quiet_libraries() -> None:
-    """No bars of the libraries' own while weights load."""
-    import diffusers
-    import transformers
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()

@@ -17,6 +17,15 @@ logger = logging.getLogger(__name__)
 PICKLES: Final = (".ckpt", ".bin", ".pt", ".pth")
 
 
+def quiet_libraries() -> None:
+    """No bars of the libraries' own while weights are read or written."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
 def read_network(kind: Any, folder: Path) -> Any:
     """A network of diffusers' or transformers' class `kind`, in float32; raises `UserError` on anything else."""
     check_network(folder)

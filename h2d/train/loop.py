@@ -22,7 +22,7 @@ from h2d.train.loading import on_device, step_batches
 from h2d.train.looking import Looker
 from h2d.train.plan import Plan, plan
 from h2d.train.report import write_report
-from h2d.train.setting_up import check_gpu_memory, share_of, start_accelerator, start_trackers
+from h2d.train.setting_up import build_networks, check_gpu_memory, share_of, start_accelerator, start_trackers
 from h2d.train.stage import Batch
 from h2d.train.step import Stepper
 from h2d.train.step_log import StepLog, Watch, cut_log, read_log
@@ -61,7 +61,7 @@ class _Run:
         self._config, self._plan, self._stage = config, planned, planned.stage
         self._accelerator = start_accelerator(config)
         self._share = share_of(config, self._accelerator)
-        self._networks = self._stage.build(seed=config.seed)
+        self._networks = build_networks(config, self._stage)
         averages = load_weights(planned.resume, self._networks.trained) if planned.resume else {}
         check_gpu_memory(self._networks, self._stage, config, self._accelerator, self._share.micro_batch)
         self._examples = self._stage.examples()

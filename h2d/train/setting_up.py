@@ -9,6 +9,7 @@ from diffusers.models.modeling_utils import ModelMixin
 
 from h2d.config import as_plain
 from h2d.errors import UserError
+from h2d.models.reading import quiet_libraries
 from h2d.train.config import TrainConfig
 from h2d.train.loading import Share
 from h2d.train.memory import Need, check_memory, count
@@ -29,6 +30,12 @@ def start_accelerator(config: TrainConfig) -> Accelerator:
         log_with=list(config.output.trackers) or None,
         project_dir=config.out / "logs",
     )
+
+
+def build_networks(config: TrainConfig, stage: TrainingStage) -> Networks:
+    """The stage's networks; the bars of the libraries that read and write them are off from here on."""
+    quiet_libraries()
+    return stage.build(seed=config.seed)
 
 
 def start_trackers(config: TrainConfig, accelerator: Accelerator) -> None:
@@ -87,7 +94,7 @@ def rehearse(config: TrainConfig, stage: TrainingStage, *, num_processes: int | 
     """
     micro_batch = config.micro_batch_of(num_processes or 1)
     accelerator = start_accelerator(config) if num_processes is None else None
-    networks = stage.build(seed=config.seed)
+    networks = build_networks(config, stage)
     stage.examples()
     if accelerator:
         check_gpu_memory(networks, stage, config, accelerator, micro_batch)

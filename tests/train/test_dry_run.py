@@ -41,8 +41,8 @@ def rehearsed(bases, small_manifest, tmp_path, monkeypatch, capsys):
 
 
 def test_a_dry_run_says_what_a_gpu_would_need(rehearsed):
-    code, out, _ = rehearsed("hand", "options.base=tiny", "options.mask_channels=[8, 8, 8]", "size_px=512")
-    assert code == 0
+    code, out, err = rehearsed("hand", "options.base=tiny", "options.mask_channels=[8, 8, 8]", "size_px=512")
+    assert (code, err) == (0, "")
     assert 0.1 < json.loads(out)["gpu_gib"] < 10
 
 

@@ -25,10 +25,10 @@ from h2d.infer.session import (
     other_sampling,
     other_surroundings,
     precision_of,
-    quiet_libraries,
     surroundings,
 )
 from h2d.infer.text import cut_notes
+from h2d.models.reading import quiet_libraries
 from h2d.registry import resolve
 
 
