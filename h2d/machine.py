@@ -13,11 +13,18 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _LARGEST_MMAP_THRESHOLD: Final = 32 * 2**20
 _KEEP_BYTES: Final = 512 * 2**20
+_UNITS: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def num_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def as_bytes(num_bytes: float) -> str:
+    """A size as people say it: 2.1 GiB, 300 MiB."""
+    unit, size = next(((name, size) for name, size in _UNITS if num_bytes >= size), _UNITS[-1])
+    return f"{num_bytes / size:.{1 if unit == 'GiB' else 0}f} {unit}"
 
 
 def device_named(name: str) -> str:

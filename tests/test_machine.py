@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from h2d.errors import UserError
-from h2d.machine import device_named
+from h2d.machine import as_bytes, device_named
 
 
 @pytest.mark.parametrize("name", ["foo", "cpu:x", "cpu:0", "", "cuda:x", "cuda:99", "CPU"])
@@ -24,3 +24,11 @@ def test_auto_is_cuda_where_there_is_one(monkeypatch):
     assert device_named("auto") == "cpu"
     with pytest.raises(UserError, match=r"give auto, cpu$"):
         device_named("cuda")
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "said"),
+    [(24.06 * 2**30, "24.1 GiB"), (2**30, "1.0 GiB"), (40.2 * 2**20, "40 MiB"), (4096, "4 KiB"), (0, "0 KiB")],
+)
+def test_sizes_are_said_in_a_unit_that_shows_them(num_bytes, said):
+    assert as_bytes(num_bytes) == said

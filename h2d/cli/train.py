@@ -103,6 +103,8 @@ def _choices(stage: str, flags: dict[str, Any], file: Path | None, overrides: li
 
 
 def _tell_plan(config: "TrainConfig", planned: "Plan", gpu_bytes: float, *, as_json: bool) -> None:
+    from h2d.machine import as_bytes
+
     division = planned.division
     facts = {
         "stage": config.stage,
@@ -111,7 +113,7 @@ def _tell_plan(config: "TrainConfig", planned: "Plan", gpu_bytes: float, *, as_j
         "first_step": planned.first_step,
         "steps": config.steps,
         "epochs": round(config.steps * config.global_batch / len(division.training), 2),
-        "gpu_gib": round(gpu_bytes / 2**30, 1),
+        "gpu_gib": round(gpu_bytes / 2**30, 3),
         "out": config.out,
         "dry_run": True,
     }
@@ -124,7 +126,7 @@ def _tell_plan(config: "TrainConfig", planned: "Plan", gpu_bytes: float, *, as_j
     )
     about = f"Steps {planned.first_step} to {config.steps} of {config.global_batch} samples: {facts['epochs']} epochs"
     console.print(f"{about}, into {config.out}. Nothing was written.", soft_wrap=True)
-    console.print(f"The networks load; a GPU needs about {facts['gpu_gib']} GiB for them.", soft_wrap=True)
+    console.print(f"The networks load; a GPU needs about {as_bytes(gpu_bytes)} for them.", soft_wrap=True)
 
 
 def _tell(outcome: "Outcome") -> None:

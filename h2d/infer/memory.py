@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
+from h2d.machine import as_bytes
 from h2d.models.reading import opened_weights
 
 BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
@@ -15,7 +16,6 @@ WORKING_VALUES: Final = 0.4e9
 decoder holds 0.19e9 by our count, the U-Net and its ControlNet about as many where attention is not written out."""
 
 _BASE_PARTS: Final = ("unet", "vae", "text_encoder")
-_UNITS: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _MEMINFO: Final = Path("/proc/meminfo")
 
 
@@ -125,18 +125,13 @@ def check_memory(need: Need, available: int | None, *, on_gpu: bool, offload: bo
         return
     remedies = []
     if on_gpu and not offload and need.offloaded <= available:
-        remedies.append(f"--offload (about {_said(need.offloaded)})")
+        remedies.append(f"--offload (about {as_bytes(need.offloaded)})")
     one = wanted - need.working + need.working // batch_size
     if batch_size > 1 and one <= available:
         remedies.append("--batch-size 1")
     place = "GPU memory" if on_gpu else "memory"
     advice = " or ".join(remedies) or ("--device cpu, or a larger GPU" if on_gpu else "a smaller --size")
-    raise UserError(f"{what} needs about {_said(wanted)} of {place}, {_said(available)} are free: use {advice}")
-
-
-def _said(num_bytes: float) -> str:
-    unit, size = next(((name, size) for name, size in _UNITS if num_bytes >= size), _UNITS[-1])
-    return f"{num_bytes / size:.{1 if unit == 'GiB' else 0}f} {unit}"
+    raise UserError(f"{what} needs about {as_bytes(wanted)} of {place}, {as_bytes(available)} are free: use {advice}")
 
 
 def _share(values: Mapping[str, int]) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from h2d.errors import UserError
-from h2d.machine import free_memory
+from h2d.machine import as_bytes, free_memory
 from h2d.train.loading import bad_sample, positions_of
 from h2d.train.rows import Rows
 from h2d.train.stage import Batch, Example, Networks
@@ -102,6 +102,6 @@ def _check_memory(num_rows: int, row_bytes: int) -> None:
     wanted, free = num_rows * row_bytes, free_memory()
     if wanted > _MOST * free:
         raise UserError(
-            f"speed.cache_latents: {num_rows} rows take {wanted / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are "
-            "free: set speed.cache_latents=false"
+            f"speed.cache_latents: {num_rows} rows take {as_bytes(wanted)} of memory, {as_bytes(free)} are free: "
+            "set speed.cache_latents=false"
         )

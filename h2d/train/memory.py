@@ -7,6 +7,7 @@ from typing import Final
 from torch import nn
 
 from h2d.errors import UserError
+from h2d.machine import as_bytes
 
 _FULL_SIZE: Final = 84e6
 """Parameters of Stable Diffusion 1.5's autoencoder, the smallest network that is trained at the size for which stages
@@ -49,9 +50,9 @@ def check_memory(need: Need, available_bytes: float, micro_batch: int, *, checkp
     wanted = need.num_bytes(micro_batch, checkpointing=checkpointing)
     if wanted <= available_bytes:
         return
-    about = f"needs about {wanted / 2**30:.1f} GiB of GPU memory at micro-batch {micro_batch}"
+    about = f"needs about {as_bytes(wanted)} of GPU memory at micro-batch {micro_batch}"
     remedy = _remedy(need, available_bytes, micro_batch, checkpointing=checkpointing)
-    raise UserError(f"{about}, {available_bytes / 2**30:.1f} GiB are free: {remedy}")
+    raise UserError(f"{about}, {as_bytes(available_bytes)} are free: {remedy}")
 
 
 def _remedy(need: Need, available_bytes: float, micro_batch: int, *, checkpointing: bool) -> str:

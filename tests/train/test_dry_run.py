@@ -23,19 +23,19 @@ def bases(tmp_path_factory) -> Path:
 def rehearsed(bases, small_manifest, tmp_path, monkeypatch, capsys):
     """`h2d train STAGE --dry-run` on the miniature: exit code, and what was said."""
 
-    def run(stage: str, *options: str) -> tuple[int, str, str]:
+    def run(stage: str, *options: str, told: tuple[str, ...] = ("--json",)) -> tuple[int, str, str]:
         monkeypatch.setenv("H2D_MODELS", str(bases))
         sets = [word for option in ("size_px=64", "global_batch=4", *options) for word in ("--set", option)]
         asked = ["train", stage, "--manifest", str(small_manifest), "--out", str(tmp_path / "run"), *sets]
-        monkeypatch.setattr(sys, "argv", ["h2d", *asked, "--device", "cpu", "--dry-run", "--json"])
+        monkeypatch.setattr(sys, "argv", ["h2d", *asked, "--device", "cpu", "--dry-run", *told])
         code = 0
         try:
             main()
         except SystemExit as end:
             code = int(end.code or 0)
         assert not (tmp_path / "run").exists()
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        said = capsys.readouterr()
+        return code, said.out, said.err
 
     return run
 
@@ -44,6 +44,12 @@ def test_a_dry_run_says_what_a_gpu_would_need(rehearsed):
     code, out, err = rehearsed("hand", "options.base=tiny", "options.mask_channels=[8, 8, 8]", "size_px=512")
     assert (code, err) == (0, "")
     assert 0.1 < json.loads(out)["gpu_gib"] < 10
+
+
+def test_what_tiny_networks_need_is_no_zero(rehearsed):
+    tiny = ("options.base=tiny", "options.mask_channels=[8, 8, 8]")
+    assert "a GPU needs about 0" not in rehearsed("hand", *tiny, told=())[1]
+    assert json.loads(rehearsed("hand", *tiny)[1])["gpu_gib"] > 0
 
 
 def _without(part: str, pattern: str = "*.safetensors"):

@@ -228,7 +228,7 @@ def test_a_cache_is_refused_where_it_would_not_be_true(base, drawn, tmp_path, mo
         train(config("hand", base, drawn, tmp_path / "hand", speed=cached), Silent())
     monkeypatch.setattr("h2d.train.cache.free_memory", lambda: 2**12)
     small = {"base": str(base), "mask_channels": [8, 8, 8], "augment": False}
-    with pytest.raises(UserError, match=r"rows take .* GiB of memory, 0.0 GiB are free: set speed.cache_latents=false"):
+    with pytest.raises(UserError, match=r"rows take .* of memory, 4 KiB are free: set speed.cache_latents=false"):
         train(config("hand", base, drawn, tmp_path / "memory", options=small, speed=cached), Silent())
     with pytest.raises(UserError, match=r"options.flip=0"):
         train(config("hand", base, drawn, tmp_path / "hand", options=flipped, speed=cached), Silent())
