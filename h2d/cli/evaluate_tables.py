@@ -8,6 +8,7 @@ from rich.text import Text
 
 from h2d.cli.console import console
 from h2d.cli.output import say
+from h2d.cli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,8 +86,8 @@ def print_annotators(rows: "Sequence[Mapping[str, Any]]", facts: "Mapping[str, A
     from h2d.eval.annotators_report import GOALS, shown
 
     say(
-        f"{facts['pictures']} pictures, {rows[0]['hands']} hands; keypoints by {facts['detector']}, masks by"
-        f" {facts['segmenter']}"
+        f"{counted(facts['pictures'], 'picture')}, {counted(rows[0]['hands'], 'hand')};"
+        f" keypoints by {facts['detector']}, masks by {facts['segmenter']}"
     )
     for name, how in facts["lost"].items():
         say(f"  the detector died of {name}, whose hands it missed: {how}")

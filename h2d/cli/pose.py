@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from h2d.cli.output import print_json, say, write_png
+from h2d.cli.wording import counted
 from h2d.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def convert(
     _tell_guess(pose)
     unsure = _num_points(pose) - _num_points(pose.shown())
     if unsure and dialect != "openpose":
-        say(f"  left out {_number(unsure, 'point')} too unsure to be drawn; --dialect openpose keeps them")
+        say(f"  left out {counted(unsure, 'point')} too unsure to be drawn; --dialect openpose keeps them")
 
 
 @app.command()
@@ -175,7 +176,7 @@ def examples(
         )
         return
     for name, pose in poses.items():
-        about = f"{_people(pose)}, {_number(len(list(pose.hands())), 'hand')}"
+        about = f"{_people(pose)}, {counted(len(list(pose.hands())), 'hand')}"
         say(f"{name:11} {pose.width}x{pose.height}  {about:18}  {EXAMPLES[name]}")
     say(f"wrote {len(written)} files into {write}" if write else "Copy them:  h2d pose examples --write poses")
 
@@ -242,7 +243,7 @@ def _tell(report: dict[str, Any]) -> None:
     errors = sum(finding["level"] == "error" for finding in report["findings"])
     warnings = len(report["findings"]) - errors
     verdict = "ok" if report["ok"] else "not ok"
-    counts = f"{_number(errors, 'error')}, {_number(warnings, 'warning')}"
+    counts = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
     say(f"{report['file']}: {verdict}: {report['width']}x{report['height']}, {counts}")
     for person, parts in enumerate(report["people"]):
         say(f"  person {person}: {_listed(parts)}")
@@ -267,10 +268,6 @@ def _over(picture: Any, found: "Extracted") -> Any:
 
 def _people(pose: "Pose") -> str:
     return f"{pose.num_people} {'person' if pose.num_people == 1 else 'people'}"
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _num_points(pose: "Pose") -> int:

@@ -15,6 +15,7 @@ import typer
 from h2d.cli.console import console
 from h2d.cli.mix import mix
 from h2d.cli.output import print_json
+from h2d.cli.wording import counted, duration
 
 if TYPE_CHECKING:
     from h2d.pipelines.estimate import Estimate
@@ -239,8 +240,8 @@ def _tell(outcome: "Outcome") -> None:
     if outcome.did_nothing:
         console.print(f"Nothing to do: {out} is complete and nothing has changed.", soft_wrap=True)
     console.print(
-        f"{counts['indexed']} pictures = {counts['images']} accepted + {counts['rejects']} rejected; "
-        f"{counts['hands']} hand crops.  {', '.join(outcome.stages)}",
+        f"{counted(counts['indexed'], 'picture')} = {counts['images']} accepted + {counts['rejects']} rejected; "
+        f"{counted(counts['hands'], 'hand crop')}.  {', '.join(outcome.stages)}",
         soft_wrap=True,
     )
     for reason, count in outcome.reject_reasons.items():
@@ -258,7 +259,8 @@ def _tell_survey(found: "Survey", measured: "Estimate", *, as_json: bool) -> Non
     if as_json:
         print_json({**asdict(found), "estimate": asdict(measured), "dry_run": True})
         return
-    console.print(f"{found.description}: {found.num_pictures} pictures in {found.num_shards} shards", soft_wrap=True)
+    about = f"{counted(found.num_pictures, 'picture')} in {counted(found.num_shards, 'shard')}"
+    console.print(f"{found.description}: {about}", soft_wrap=True)
     for kind, count in found.findings.items():
         console.print(f"  noticed: {count} {kind}", soft_wrap=True)
     for stage in found.stages:
@@ -268,7 +270,6 @@ def _tell_survey(found: "Survey", measured: "Estimate", *, as_json: bool) -> Non
 
 
 def _tell_estimate(measured: "Estimate") -> None:
-    from h2d.cli.wording import duration
     from h2d.machine import num_cores
 
     for kind, hours in (("core", measured.core_hours), ("GPU", measured.gpu_hours)):
@@ -276,7 +277,7 @@ def _tell_estimate(measured: "Estimate") -> None:
             console.print(f"  {stage}: {amount:.3g} {kind} hours", soft_wrap=True)
     console.print(
         f"About {duration(measured.hours(num_cores()) * 3600)} on {num_cores()} cores and {measured.disk_gb:.3g} GB of "
-        f"disk for {measured.num_pictures} pictures, by {measured.num_measured} that were measured here.",
+        f"disk for {counted(measured.num_pictures, 'picture')}, by {measured.num_measured} that were measured here.",
         soft_wrap=True,
     )
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from h2d.cli.console import console, errors
 from h2d.cli.output import print_json
 from h2d.cli.progress import LINE_EVERY_S
+from h2d.cli.wording import counted
 
 if TYPE_CHECKING:
     from h2d.infer.batch_file import BatchOutcome, Failure
@@ -135,7 +136,9 @@ def _tell(outcome: "BatchOutcome", out: Path, *, as_json: bool) -> None:
         print_json({"out": out, **counts, "failed": failed, "noted": noted})
         return
     console.print(
-        f"{outcome.made} pictures made, {outcome.found} were there, in {out}", soft_wrap=True, highlight=False
+        f"{counted(outcome.made, 'picture')} made, {outcome.found} were there, in {out}",
+        soft_wrap=True,
+        highlight=False,
     )
     for one in outcome.noted[:_NUM_TOLD]:
         for note in dict.fromkeys(one.notes):

@@ -8,7 +8,7 @@ import typer
 from h2d.cli.console import console
 from h2d.cli.folders import read_location
 from h2d.cli.output import print_json
-from h2d.cli.wording import duration
+from h2d.cli.wording import counted, duration
 
 
 def status(
@@ -45,7 +45,8 @@ def status(
         )
         return
     table = Table(
-        title=f"{plan.description}: {plan.num_pictures} pictures, {len(plan.shards)} shards", title_justify="left"
+        title=f"{plan.description}: {counted(plan.num_pictures, 'picture')}, {counted(len(plan.shards), 'shard')}",
+        title_justify="left",
     )
     for column in ("stage", "shards", "pictures", "ok", "skipped", "error", "crash", "not reached", "reasons"):
         table.add_column(column, justify="left" if column in ("stage", "reasons") else "right")

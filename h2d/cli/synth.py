@@ -10,6 +10,7 @@ import typer
 
 from h2d.cli.console import console
 from h2d.cli.output import print_json
+from h2d.cli.wording import counted
 from h2d.synth.layouts import LAYOUTS
 
 if TYPE_CHECKING:
@@ -103,10 +104,11 @@ def _tell(written: "Written") -> None:
         return
     if not written.num_drawn:
         console.print(f"Nothing to do: {out} is complete and nothing has changed.", soft_wrap=True)
-    about = f"{written.num_pictures} pictures in the layout of {written.layout} {written.flavour}: {out}"
+    about = f"{counted(written.num_pictures, 'picture')} in the layout of {written.layout} {written.flavour}: {out}"
     console.print(about, soft_wrap=True, highlight=False)
     if written.num_planted:
-        console.print(f"Planted:     {written.num_planted} defects, named in {out / 'planted.json'}", soft_wrap=True)
+        planted = counted(written.num_planted, "defect")
+        console.print(f"Planted:     {planted}, named in {out / 'planted.json'}", soft_wrap=True)
     for kind in written.not_planted:
         console.print(f"  not planted: {kind}, which suits none of the pictures: ask for more", soft_wrap=True)
     if written.layout in SOURCES:

@@ -9,6 +9,7 @@ import typer
 from h2d.cli.console import console
 from h2d.cli.output import print_json
 from h2d.cli.start import uncollected
+from h2d.cli.wording import counted
 from h2d.train import STAGES
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def _tell_plan(config: "TrainConfig", planned: "Plan", gpu_bytes: float, *, as_j
         print_json(facts)
         return
     console.print(
-        f"{facts['training_rows']} rows to learn from, {facts['validation_rows']} held out ({division.held_out_by})",
+        f"{counted(len(division.training), 'row')} to learn from, {facts['validation_rows']} held out"
+        f" ({division.held_out_by})",
         soft_wrap=True,
     )
     about = f"Steps {planned.first_step} to {config.steps} of {config.global_batch} samples: {facts['epochs']} epochs"
@@ -137,6 +139,6 @@ def _tell(outcome: "Outcome") -> None:
         )
         return
     if outcome.did_nothing:
-        console.print(f"Nothing to do: {outcome.out} has its {outcome.step} steps.", soft_wrap=True)
+        console.print(f"Nothing to do: {outcome.out} has its {counted(outcome.step, 'step')}.", soft_wrap=True)
     console.print(f"Model:       {outcome.model}", soft_wrap=True)
     console.print(f"Look at it:  {outcome.out / 'report.html'}", soft_wrap=True)

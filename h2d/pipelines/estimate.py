@@ -46,7 +46,7 @@ def estimate(choices: PrepareConfig, num_pictures: int, *, num_measured: int = N
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
     num_measured = outcome.counts["indexed"]
     if num_measured < 2:
-        raise UserError(f"{choices.root}: {num_measured} pictures are too few to measure: give 2 at least")
+        raise UserError(f"{choices.root}: too few pictures to measure, {num_measured}: give 2 at least")
     stages = {stage.name: stage for stage in build_stages(choices)}
     scale = num_pictures / 3600
     core_hours: dict[str, float] = {}

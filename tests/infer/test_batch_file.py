@@ -279,7 +279,7 @@ def test_the_command(checkpoints, batch, tmp_path, monkeypatch):
     arguments = ["sample", "--batch", str(file), "--steps", "1", "--set", "hand_attempts=1"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
-    assert "1 pictures made, 0 were there, in samples/batch" in done.output
+    assert "1 picture made, 0 were there, in samples/batch" in done.output
     assert "line 2, 000002: pose = None" in done.output
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert (told["made"], told["found"], len(told["failed"])) == (0, 1, 1)

@@ -28,5 +28,5 @@ def test_hours_and_disk_grow_with_the_pictures_and_nothing_is_written(tmp_path):
 
 def test_one_picture_is_too_few(tmp_path):
     write_folder(tmp_path / "pictures", scenes(1))
-    with pytest.raises(UserError, match="1 pictures are too few to measure"):
+    with pytest.raises(UserError, match="too few pictures to measure, 1: give 2 at least"):
         estimate(replace(choices_for(tmp_path)), 10)
