@@ -79,7 +79,8 @@ class JobProgress:
         self._pace.reach(done)
         assert self._task is not None
         self._bar.update(self._task, completed=done, detail=self._detail())
-        if not self._live and now - self._last_line >= LINE_EVERY_S:
+        # The last picture's line is that of the job's end.
+        if not self._live and done < self._total and now - self._last_line >= LINE_EVERY_S:
             self._last_line = now
             self._print(f"{self._name}: {done}/{self._total}  {self._detail()}")
 
