@@ -3,14 +3,20 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
+from typing import Final
 
 from PIL import Image
+
+_LONGEST: Final = 48
+"""Characters of a prompt in a file's name."""
 
 
 def file_stem(prompt: str, seed: int) -> str:
     """A name for a picture: the prompt's first words and the seed."""
-    words = re.findall(r"[a-z0-9]+", prompt.lower())
-    return "-".join(["-".join(words)[:48].strip("-") or "picture", str(seed)])
+    words = " ".join(re.findall(r"[a-z0-9]+", prompt.lower()))
+    first = shorten(words, _LONGEST, placeholder="") or words[:_LONGEST] or "picture"
+    return f"{first.replace(' ', '-')}-{seed}"
 
 
 def unused(path: Path) -> Path:

@@ -253,6 +253,10 @@ def test_other_weights_are_told_from_those_of_then(here, checkpoints, tmp_path_f
 def test_names_and_grids():
     assert file_stem("A person, waving!", 3) == "a-person-waving-3"
     assert file_stem("挥手", 3) == "picture-3"
+    assert file_stem("a person with light skin and short black hair and more", 3) == (
+        "a-person-with-light-skin-and-short-black-hair-3"  # not "-an-3"
+    )
+    assert file_stem("x" * 60, 3) == "x" * 48 + "-3"
     images = [Image.new("RGB", (4, 2), (number, 0, 0)) for number in range(5)]
     assert grid(images).size == (12, 4)
     assert grid(images[:1]).size == (4, 2)
