@@ -4,6 +4,7 @@ Axis legend: h w size.
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from h2d.pose.draw import control_picture
 
 MOST: Final = 24
 """Pictures of one page; those of the first lines."""
+_PER_ROW: Final = 3
 _HEIGHT: Final = 288
 _GAP: Final = 20
 _LINE: Final = 17
@@ -24,13 +26,35 @@ _PAPER: Final = (255, 255, 255)
 
 def batch_sheet(files: Sequence[Path]) -> Image.Image:
     """The page of pictures that h2d made, at most `MOST`; raises `UserError` on a file that it did not make."""
-    cells = [_cell(file) for file in files[:MOST]]
-    columns = max(1, min(3, len(cells)))
-    width, height = max(cell.width for cell in cells) + _GAP, max(cell.height for cell in cells) + _GAP
-    page = Image.new("RGB", (columns * width + _GAP, -(-len(cells) // columns) * height + _GAP), _PAPER)
-    for place, cell in enumerate(cells):
-        page.paste(cell, (_GAP + place % columns * width, _GAP + place // columns * height))
+    rows = _rows([_cell(file) for file in files[:MOST]])
+    height = rows[0][0].height + _GAP
+    page = Image.new("RGB", (max(map(_width, rows)) + _GAP, len(rows) * height + _GAP), _PAPER)
+    for number, row in enumerate(rows):
+        left = _GAP
+        for cell in row:
+            page.paste(cell, (left, _GAP + number * height))
+            left += cell.width + _GAP
     return page
+
+
+def _rows(cells: Sequence[Image.Image]) -> list[list[Image.Image]]:
+    """The cells in order, on the narrowest page that has no more rows than three a row would make."""
+    wanted = -(-len(cells) // _PER_ROW)
+    rooms = sorted({_width(cells[first:last]) for first, last in combinations(range(len(cells) + 1), 2)})
+    return next(rows for room in rooms if len(rows := _filled(cells, room)) <= wanted)
+
+
+def _filled(cells: Sequence[Image.Image], room: int) -> list[list[Image.Image]]:
+    rows: list[list[Image.Image]] = [[]]
+    for cell in cells:
+        if rows[-1] and _width([*rows[-1], cell]) > room:
+            rows.append([])
+        rows[-1].append(cell)
+    return rows
+
+
+def _width(row: Sequence[Image.Image]) -> int:
+    return sum(cell.width + _GAP for cell in row)
 
 
 def _cell(file: Path) -> Image.Image:

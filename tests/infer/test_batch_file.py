@@ -312,3 +312,13 @@ def test_the_sheet_of_a_batch_has_each_picture_beside_its_pose(session, batch, t
     with Image.open(made[0]) as opened:
         picture = np.asarray(opened.convert("RGB").resize((288, 288), Image.Resampling.LANCZOS))
     assert np.array_equal(page[20 : 20 + 288, 20 + 288 : 20 + 576], picture)
+
+
+def test_the_sheet_of_pictures_of_several_shapes_is_as_wide_as_its_widest_row(session, batch, tmp_path):
+    tall, wide = {"width": 32, "height": 64}, {"width": 64, "height": 32}
+    lines = [{"prompt": "x", "pose": "pose.json", "options": size} for size in (tall, tall, tall, wide)]
+    file, out = batch(*lines), tmp_path / "out"
+    outcome = run_batch(pool_of(session, out, FEW), file, out, watch=Notes())
+    page = batch_sheet(outcome.pictures)
+    assert page.width == 20 + 2 * 576 + 20, "the wide one and its pose; in the row above it the three others"
+    assert page.height == batch_sheet(outcome.pictures[:1]).height * 2 - 20
