@@ -40,4 +40,7 @@ def _pictures(output: TwoStageOutput, index: int) -> Iterator[tuple[str, UInt8[n
     yield "4-canvas-mask", mask_picture(output.masks[index] > 0)
     for step, mask in enumerate(output.step_masks[:, index]):
         yield f"5-step-mask-{step + 1:03d}", mask_picture(mask)
+    for number, window in enumerate(output.enlarged[index]):
+        yield f"6-enlarged-{number + 1}-{window.hands}-before", window.before
+        yield f"6-enlarged-{number + 1}-{window.hands}", window.after
     yield "6-decoded", output.decoded[index]

@@ -11,6 +11,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from h2d.infer.hands import Hand
+from h2d.infer.zoom import Enlarged
 
 
 @dataclass
@@ -25,6 +26,8 @@ class TwoStageOutput(BaseOutput):  # type: ignore[misc]
     skeletons: list[UInt8[np.ndarray, "h w 3"]]
     decoded: list[UInt8[np.ndarray, "h w 3"]]
     """Before the hands' pixels are pasted."""
+    enlarged: list[list[Enlarged]]
+    """Windows around small hands, where `zoom_hands` asks for them."""
     step_masks: Bool[np.ndarray, "n b l k"]
     seeds: list[int]
     maker: str

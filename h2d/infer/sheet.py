@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from h2d.infer.hands import Hand
 from h2d.infer.output import TwoStageOutput
+from h2d.infer.zoom import Enlarged
 from h2d.models.conditioning import finger_heatmaps
 from h2d.pose.draw import hand_colours
 from h2d.pose.layouts import SIDES
@@ -78,6 +79,7 @@ def contact_sheet(output: TwoStageOutput, index: int, prompt: str) -> Image.Imag
         _hand_row(output.hands[index], _MADE_BY[output.maker], output.cell_px),
         _body_row(output, index),
         _mask_row(output.step_masks[:, index]),
+        _zoom_row(output.enlarged[index]),
     ]
     return _drawn([row for row in rows if row.steps], prompt)
 
@@ -112,6 +114,14 @@ def _mask_row(steps: Bool[np.ndarray, "n l k"]) -> _Row:
         tint=_BODY_TINT,
         height=_TILE // 2,
     )
+
+
+def _zoom_row(windows: Sequence[Enlarged]) -> _Row:
+    steps = [
+        _Step(name="window", pictures=[window.before for window in windows], arrow="outpainter"),
+        _Step(name="made again, hand and rim kept", pictures=[window.after for window in windows]),
+    ]
+    return _Row(heading="Around small hands, enlarged", steps=steps if windows else [], tint=_BODY_TINT)
 
 
 def _drawn(rows: Sequence[_Row], prompt: str) -> Image.Image:

@@ -30,7 +30,7 @@ from h2d.infer.outpaint import outpaint, prepare
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
 from h2d.infer.text import cut_notes, encode_prompts, unknown_notes
-from h2d.infer.zoom import zoom_hands
+from h2d.infer.zoom import Enlarged, zoom_hands
 from h2d.models.base import cell_px_of, size_multiple_of
 from h2d.models.conditioning import SIGMA_PX
 from h2d.models.mask_head import MaskHead  # noqa: F401  # diffusers reads a saved class of an imported module alone
@@ -160,8 +160,9 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         skeletons = [control_picture(job.framed, style=self.config.skeleton) for job in jobs]
         inputs = prepare(self, jobs, canvases, hands, skeletons, chosen, latents)
         decoded = decode(self.vae, outpaint(self, inputs, chosen), of="U-Net or its ControlNet")
+        enlarged: list[list[Enlarged]] = [[] for _ in jobs]
         if chosen.zoom_hands:
-            decoded = zoom_hands(self, jobs, hands, decoded, chosen)
+            decoded, enlarged = zoom_hands(self, jobs, hands, decoded, chosen, notes)
         pictures = [
             paste(picture, canvas, how=chosen.paste, feather_px=chosen.feather_px)
             for picture, canvas in zip(decoded, canvases, strict=True)
@@ -174,6 +175,7 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
             canvas=[canvas.picture for canvas in canvases],
             skeletons=skeletons,
             decoded=decoded,
+            enlarged=enlarged,
             step_masks=inputs.step_masks,
             seeds=[job.seed for job in jobs],
             maker=self.maker_of(chosen),

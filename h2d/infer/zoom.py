@@ -60,14 +60,28 @@ class Window:
         return self.box_xyxy[2] - self.box_xyxy[0]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enlarged:
+    """A window at the networks' size, before and after it was outpainted."""
+
+    hands: str
+    """As `Crop.hands`."""
+    before: UInt8[np.ndarray, "s s 3"]
+    after: UInt8[np.ndarray, "s s 3"]
+
+
 def zoom_hands(
     pipe: "TwoStagePipeline",
     jobs: Sequence[Job],
     hands: Sequence[Sequence[Hand]],
     pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
     options: SampleOptions,
-) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """The pictures with the surroundings of small hands made again; those without small hands as they are."""
+    notes: Sequence[list[str]],
+) -> tuple[list[UInt8[np.ndarray, "h w 3"]], list[list[Enlarged]]]:
+    """The pictures with the surroundings of small hands made again, and each one's windows.
+
+    Those without small hands stay as they are, which is added to their notes.
+    """
     size = pipe.config.size_px
     windows = [
         window
@@ -75,20 +89,25 @@ def zoom_hands(
         for window in small_windows(made, number, job.framed.size_hw, size, cell_px=pipe.cell_px)
     ]
     results = list(pictures)
+    made: list[list[Enlarged]] = [[] for _ in jobs]
+    for number in set(range(len(jobs))) - {window.picture for window in windows}:
+        notes[number].append("no hand is small enough for --zoom-hands: nothing was enlarged")
     if not windows:
-        return results
+        return results, made
     canvases = [enlarged_canvas(window, size) for window in windows]
     old = [resize(np.ascontiguousarray(pictures[each.picture][each.slices]), (size, size)) for each in windows]
     decoded = decode(pipe.vae, outpaint(pipe, _inputs(pipe, jobs, windows, canvases, old, options), options))
     weight = fade(size)
-    for window, canvas, new in zip(windows, canvases, decoded, strict=True):
+    for window, canvas, seen, new in zip(windows, canvases, old, decoded, strict=True):
+        pasted = paste(new, canvas)
+        made[window.picture].append(Enlarged(hands=window.hand.crop.hands, before=seen, after=pasted))
         before = results[window.picture].copy()
         rows, columns = window.slices
-        small = resize(paste(new, canvas), (window.side, window.side))
+        small = resize(pasted, (window.side, window.side))
         share = np.asarray(_shrunk(weight, window.side))[..., None]
         before[rows, columns] = np.rint(share * small + (1 - share) * before[rows, columns])
         results[window.picture] = before
-    return results
+    return results, made
 
 
 def small_windows(

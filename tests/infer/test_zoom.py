@@ -7,6 +7,7 @@ import pytest
 from poses import pose_of
 
 from h2d.infer.options import SampleOptions
+from h2d.infer.sheet import contact_sheet
 from h2d.infer.zoom import fade, rim, small_windows
 
 OPTIONS = SampleOptions(num_inference_steps=3, hand_attempts=1, paste="none")
@@ -42,6 +43,12 @@ def test_only_the_windows_of_small_hands_change(pipe):
     assert f"{small}--zoom-hands, or a larger picture" in plain.notes[0]
     assert f"{small}outpainted once more, enlarged" in zoomed.notes[0]
     assert np.array_equal(zoomed.masks[0], plain.masks[0])
+    assert plain.enlarged == [[]]
+    (seen,) = zoomed.enlarged[0]
+    assert seen.hands == "right"
+    assert seen.before.shape == seen.after.shape == (128, 128, 3)
+    higher = contact_sheet(zoomed, 0, "x").height - contact_sheet(plain, 0, "x").height
+    assert higher == 224 + 98, "a row of its own"
 
 
 @pytest.mark.parametrize("scheduler", ["dpm++", "unipc", "euler"])
@@ -56,6 +63,9 @@ def test_a_large_hand_and_a_small_picture_are_left_alone(pipe, pose):
     plain = pipe("x", large, seed=1, options=replace(OPTIONS, height=256, width=256))
     zoomed = pipe("x", large, seed=1, options=replace(OPTIONS, height=256, width=256, zoom_hands=True))
     assert np.array_equal(picture_of(plain), picture_of(zoomed))
+    said = "no hand is small enough for --zoom-hands: nothing was enlarged"
+    assert said in zoomed.notes[0]
+    assert said not in plain.notes[0]
     assert small_windows(pipe("x", pose, seed=1, options=OPTIONS).hands[0], 0, (128, 128), 128) == []
 
 
