@@ -124,7 +124,7 @@ def markdown(results: Results, tables: MainTables) -> str:
     """The tables as GitHub's Markdown."""
     facts = results.picture_list
     intervals = about_intervals(results)
-    methods = ", ".join(method.title for method in results.methods if not method.is_real)
+    methods = "; ".join(method.title for method in results.methods if not method.is_real)
     lines = [
         f"# Evaluation on {measured_of(results)}",
         "",

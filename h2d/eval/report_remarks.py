@@ -15,7 +15,7 @@ class Remark:
 
 
 def gathered(remarks: Iterable[Remark], methods: Sequence[str]) -> tuple[str, ...]:
-    """`FID fg; KID fg (ControlNet): why`, a line for each text; no method is named where it holds of all `methods`."""
+    """`FID fg; KID fg (ControlNet): why`, a line for each text; of one that holds of most `methods`, the others."""
     methods_of: dict[str, dict[str, list[str]]] = {}
     for one in remarks:
         methods_of.setdefault(one.text, {}).setdefault(one.what, []).append(one.method)
@@ -25,6 +25,12 @@ def gathered(remarks: Iterable[Remark], methods: Sequence[str]) -> tuple[str, ..
         for what, named in by_what.items():
             alike.setdefault(tuple(named), []).append(what)
         for those, whats in alike.items():
-            whose = "" if set(those) == set(methods) else f" ({', '.join(those)})"
-            said.append(f"{'; '.join(whats)}{whose}: {text}")
+            said.append(f"{'; '.join(whats)}{_whose(those, methods)}: {text}")
     return tuple(said)
+
+
+def _whose(named: Sequence[str], methods: Sequence[str]) -> str:
+    others = [method for method in methods if method not in named]
+    if not others:
+        return ""
+    return f" (all but {'; '.join(others)})" if len(others) < len(named) else f" ({'; '.join(named)})"

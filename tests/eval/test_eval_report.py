@@ -300,7 +300,8 @@ def test_remarks_are_gathered_without_saying_more_than_was_said():
     said = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "x")]
     remarks = [Remark(what=what, method=method, text="why") for what, method in said]
     assert gathered(remarks, ["x", "y"]) == ("a; b: why", "c (x): why")
-    assert gathered(remarks, ["x", "y", "z"]) == ("a; b (x, y): why", "c (x): why")
+    assert gathered(remarks, ["x", "y", "z"]) == ("a; b (all but z): why", "c (x): why")
+    assert gathered(remarks, ["x", "y", "z", "w"]) == ("a; b (x; y): why", "c (x): why")
 
 
 def test_how_intervals_were_found_is_said_in_every_format_where_there_are_any(finished, picture_list, tmp_path):
