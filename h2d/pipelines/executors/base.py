@@ -8,8 +8,8 @@ from h2d.pipelines.plan import Shard
 from h2d.pipelines.worker import Job
 from h2d.supervision.job import Tally
 
-PRELOADED: Final = ("h2d.pipelines.choices",)
-"""Imported once for all workers: whatever a job may be made of."""
+PRELOADED: Final = ("h2d.pipelines.choices", "pandas")
+"""Imported once for all workers: whatever a job may be made of, and what Arrow imports with its first array."""
 
 
 @runtime_checkable
