@@ -15,11 +15,6 @@ _THEIRS: Final = ("num_inference_steps", "guidance_scale", "negative_prompt", "s
 """Options of sampling that other methods have, too."""
 _FLAGS: Final = {"loras": "lora"}
 """Flags that are not called as what they fill."""
-_MINIATURES: Final = {
-    "stable-diffusion": "--base miniature-base",
-    "controlnet": "--base miniature-base --set baseline.control=miniature-control",
-}
-"""Methods that the miniature which comes with h2d has too, and how it is named."""
 
 
 def read_method(
@@ -80,6 +75,7 @@ def open_method(
     precision: Any,
 ) -> "BaselineSession":
     """The method with its options, loaded; raises `UserError` where its weights are missing."""
+    from h2d.infer.baselines import MINIATURES
     from h2d.infer.baselines.session import BaselineSession
     from h2d.models.weights import MissingWeightsError
 
@@ -87,9 +83,13 @@ def open_method(
     try:
         return BaselineSession(method, options, device=device, precision=precision)
     except MissingWeightsError as error:
-        if method not in _MINIATURES:
+        if method not in MINIATURES:
             raise
-        raise MissingWeightsError(f"{error}; or take the miniature, which is here: {_MINIATURES[method]}") from None
+        flags = (
+            f"--{name} {value}" if name == "base" else f"--set {_SECTION}{name}={value}"
+            for name, value in MINIATURES[method].items()
+        )
+        raise MissingWeightsError(f"{error}; or take the miniature, which is here: {' '.join(flags)}") from None
 
 
 def baseline_options(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +30,7 @@ class BaselineMethod:
         method = self._build()
         return {
             "method": self.name,
-            "weights": {part: weights_print(place) for part, place in method.places().items()},
+            "weights": {part: weights_print(place) for part, place in self._places(method).items()},
             "options": as_plain(self._baseline_options()),
             "dtype": dtype_of(self._options),
             "sampling": asdict(method.sampling(self._steps(), self._guidance())),
@@ -69,6 +70,19 @@ class BaselineMethod:
         from h2d.infer.baselines import BASELINES
 
         return resolve(BASELINES, self.name, kind="method")(self._baseline_options())
+
+    def _places(self, method: Any) -> Mapping[str, Path]:
+        from h2d.infer.baselines import MINIATURES
+        from h2d.models.weights import MissingWeightsError
+
+        try:
+            found: Mapping[str, Path] = method.places()
+        except MissingWeightsError as error:
+            if self.name not in MINIATURES:
+                raise
+            flags = " ".join(f"--baseline {name}={value}" for name, value in MINIATURES[self.name].items())
+            raise MissingWeightsError(f"{error}; or take the miniature, which is here: {flags}") from None
+        return found
 
     def _baseline_options(self) -> Any:
         from h2d.infer.baselines.base import BaselineOptions

@@ -78,3 +78,14 @@ def test_what_is_missing_or_not_its_own_is_refused(weights):
         make_method("handrefiner", options(weights)).identity()
     with pytest.raises(UserError, match=r"sample\.blend: an option of the two-stage method"):
         make_method("controlnet", options(weights, sample={"blend": "naive"})).identity()
+
+
+def test_without_weights_the_miniature_of_a_method_is_named(tmp_path):
+    empty = {"baseline": {"weights": str(tmp_path)}}
+    with pytest.raises(UserError, match=r"--baseline base=miniature-base --baseline control=miniature-control$"):
+        make_method("controlnet", options(tmp_path, **empty)).identity()
+    named = {"baseline": {"base": "miniature-base", "control": "miniature-control"}}
+    assert make_method("controlnet", options(tmp_path, **named)).identity()["sampling"]["control_scale"] == 2
+    with pytest.raises(UserError) as told:
+        make_method("t2i-adapter", options(tmp_path, **empty)).identity()
+    assert "miniature" not in str(told.value)

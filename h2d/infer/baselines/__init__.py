@@ -22,6 +22,12 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The published weights of each."""
 
+MINIATURES: Final[dict[str, dict[str, str]]] = {
+    "stable-diffusion": {"base": "miniature-base"},
+    "controlnet": {"base": "miniature-base", "control": "miniature-control"},
+}
+"""Options of the methods that the miniature which comes with h2d has, too."""
+
 _UNWANTED: Final = (
     "longbody, lowres, bad anatomy, bad hands, missing fingers, extra digit, fewer digits, cropped, worst quality,"
     " low quality"
