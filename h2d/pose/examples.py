@@ -28,18 +28,19 @@ def read_example(name: str) -> Pose:
     return parse_pose(json.loads(_text(name)), name=f"{name}.json")
 
 
-def find_pose(given: Path | str, *, folder: Path = Path()) -> Pose:
+def find_pose(given: Path | str, *, folder: Path = Path(), frame: int | None = None) -> Pose:
     """The pose of a file, which is looked for in `folder`, or the example of that name where there is no such file.
 
+    `frame` chooses one of a file that lists several.
     Raises `UserError` as `read_pose` does, and with the examples' names for a bare name that is neither.
     """
     file, name = folder / given, str(given)
     if file.exists():
-        return read_pose(file)
+        return read_pose(file, frame=frame)
     if name in EXAMPLES:
         return read_example(name)
     if file.suffix or file.parent != folder:
-        return read_pose(file)
+        return read_pose(file, frame=frame)
     raise UserError(f"{name}: no file, and no example pose: give OpenPose JSON, or one of {', '.join(EXAMPLES)}")
 
 

@@ -188,10 +188,12 @@ def _canvas(document: Mapping[str, Any], name: str) -> tuple[int, int] | None:
 def _in_pixels(
     people: Float64[np.ndarray, "p 133 3"], canvas_hw: tuple[int, int] | None, name: str, *, own_scale: bool
 ) -> tuple[Float64[np.ndarray, "p 133 3"], tuple[int, int]]:
-    """The points in pixels, and the canvas; one that is not stated just holds the points, in steps of 64."""
+    """The points in pixels, and the canvas; one that is not stated just holds the points that count, in steps of 64."""
     xy = people[np.isfinite(people[..., 0])][:, :2]
     if np.abs(xy).max() >= _FRACTIONS_BELOW:
-        steps = np.maximum(1, np.ceil(xy.max(axis=0) / _CANVAS_STEP_PX)).astype(int)
+        counting = people[np.isfinite(people[..., 0]) & (people[..., 2] >= LEAST_CONFIDENCE)][:, :2]
+        held = counting if len(counting) else xy
+        steps = np.maximum(1, np.ceil(held.max(axis=0) / _CANVAS_STEP_PX)).astype(int)
         return people, canvas_hw or (int(steps[1]) * _CANVAS_STEP_PX, int(steps[0]) * _CANVAS_STEP_PX)
     if canvas_hw is None:
         raise UserError(

@@ -192,6 +192,9 @@ def test_zeros_alone_do_not_make_fractions_of_pixels():
 def test_a_pose_without_canvas_gets_one_that_holds_it_or_the_one_given():
     guessed = parse_pose(document("openpose"), name="pose.json")
     assert (guessed.width, guessed.height, guessed.canvas_stated) == (384, 512, False)
+    unsure = document("openpose")
+    unsure["people"][0]["pose_keypoints_2d"][3 * 10 : 3 * 11] = [100, 9000, 0.2]
+    assert parse_pose(unsure, name="pose.json").size_hw == guessed.size_hw, "points that count as missing"
     given_one = parse_pose(document("openpose"), name="pose.json", size_hw=(600, 700))
     assert (given_one.width, given_one.height, given_one.canvas_stated) == (700, 600, True)
     assert parse_pose(document(), name="pose", size_hw=(600, 700)).size_hw == (512, 512)
@@ -402,7 +405,7 @@ def check_reads_or_complains(data):
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "openpose-json"
 REAL = {
     "openpose-1.2-body25": (1, (192, 128), False),
-    "openpose-1.3-hands-face": (1, (1024, 640), False),
+    "openpose-1.3-hands-face": (1, (960, 640), False),
     "openpose-1.3-three-people": (3, (512, 512), False),
     "webui-editor-output-pose": (1, (192, 128), False),
     "webui-editor-pose-hand-fixed": (1, (512, 768), True),
