@@ -31,6 +31,9 @@ def sample(
     pose: Annotated[
         Path | None, typer.Option(help="OpenPose JSON, or a name of h2d pose examples.", show_default=False)
     ] = None,
+    frame: Annotated[
+        int | None, typer.Option(min=0, help="Which pose of a file that lists several, from 0.", show_default=False)
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="What the picture shows.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="A folder, or a file ending in .png.")] = _OUT,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Pictures, of seeds counted up.")] = 1,
@@ -133,7 +136,7 @@ def sample(
         refuse({"workers": workers, "address": address}, "it is of --batch")
         check_out(out)
     else:
-        of_one = {"pose": pose, "prompt": prompt, "like": like, "n": n if n > 1 else None}
+        of_one = {"pose": pose, "frame": frame, "prompt": prompt, "like": like, "n": n if n > 1 else None}
         refuse({**of_one, "save-intermediates": save_intermediates or None}, "with --batch the file says what is made")
     record = read_record(like) if like else None
     ours_alone = {**named, "offload": offload or None, "compile": compiled or None, **flags}
@@ -141,7 +144,7 @@ def sample(
     own = own_overrides(chosen, overrides or [], config, record)
     with uncollected():
         import h2d.infer.session  # noqa: F401  # torch, diffusers and transformers, which all that follows needs
-    request = None if batch else read_request(pose, prompt, n, seed, record, str(like), flags, config, own)
+    request = None if batch else read_request(pose, frame, prompt, n, seed, record, str(like), flags, config, own)
     models = read_models(named, record) if chosen == OURS else None
 
     from h2d.infer.session import Session, first_size

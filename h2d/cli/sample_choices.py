@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def read_request(
     pose: Path | None,
+    frame: int | None,
     prompt: str | None,
     num: int,
     seed: int | None,
@@ -33,7 +34,7 @@ def read_request(
         raise UserError("--prompt is empty: say what the picture shows")
     if prompt is not None and NO_CHARACTER.search(prompt):  # as bytes of another encoding reach Python
         raise UserError("--prompt is not UTF-8: say what the picture shows in characters of Unicode")
-    given = find_pose(pose) if pose else None
+    given = find_pose(pose, frame=frame) if pose else None
     if record is not None:
         request = request_of(record, like)
         seeds = None if seed is None and num == 1 else _seeds(request.only if seed is None else seed, num)

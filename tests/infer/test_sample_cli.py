@@ -374,3 +374,12 @@ def test_what_the_networks_own_settings_were_then_is_told():
     now = {"resolved": {**then["resolved"], "eta": 0.0, "guidance_scale": 7.5}}
     assert other_sampling(then, now) == ["eta was 1.0 then and is 0.0 now: give it, to make the same picture"]
     assert other_sampling(then, then) == other_sampling({}, now) == []
+
+
+def test_one_pose_of_a_list_is_chosen(here):
+    one = json.loads((here / "pose.json").read_text())
+    (here / "list.json").write_text(json.dumps([one, one]))
+    asked = ("--pose", "list.json", "--prompt", "x", "--out", "one.png", "--steps", "1")
+    assert "a list of 2 poses: choose one with --frame 0 to 1" in str(run(*asked).exception)
+    assert run(*asked, "--frame", "1").exit_code == 0
+    assert (here / "one.png").is_file()
