@@ -20,9 +20,9 @@ _FEW_WORDS: Final = 5_000
 def encode_prompts(
     tokenizer: Any, text_encoder: Any, prompts: Sequence[str], *, device: torch.device
 ) -> Float[Tensor, "b t d"]:
-    """CLIP's last hidden state; what is beyond its 77 tokens is cut."""
+    """CLIP's last hidden state, of no more than its 77 tokens, and without words that a small vocabulary lacks."""
     tokens = tokenizer(
-        list(prompts),
+        [known_words(tokenizer, prompt) for prompt in prompts],
         padding="max_length",
         max_length=tokenizer.model_max_length,
         truncation=True,
@@ -32,20 +32,33 @@ def encode_prompts(
     return state
 
 
-def unknown_notes(tokenizer: Any, prompt: str, *, of: str = "prompt") -> list[str]:
-    """The words that a tokenizer of few words spells letter by letter, which its text encoder never learnt.
+def known_words(tokenizer: Any, prompt: str) -> str:
+    """The prompt without the words that a tokenizer of few words would spell letter by letter.
 
-    One that knows no word at all, as networks with random weights have it, says nothing; nor does CLIP's own, whose
-    pieces of words mean something.
+    Its text encoder never learnt letters: spelt words would change what the others do. The prompt as it is of a
+    tokenizer that knows no word at all, as networks with random weights have it, and of CLIP's own, whose pieces of
+    words mean something.
     """
+    unknown = _unknown_words(tokenizer, prompt)
+    if not unknown:
+        return prompt
+    return " ".join(re.sub(rf"(?i)(?<![a-z])(?:{'|'.join(unknown)})(?![a-z])", "", prompt).split())
+
+
+def unknown_notes(tokenizer: Any, prompt: str, *, of: str = "prompt") -> list[str]:
+    """The words that `known_words` leaves out."""
+    unknown = _unknown_words(tokenizer, prompt)
+    return [f"left out of the {of}, as words that these networks do not know: {', '.join(unknown)}"] if unknown else []
+
+
+def _unknown_words(tokenizer: Any, prompt: str) -> list[str]:
     if len(tokenizer) > _FEW_WORDS:
         return []
     vocabulary = tokenizer.get_vocab()
     if not any(token.endswith(_WORD_END) and len(token) > len(_WORD_END) + 2 for token in vocabulary):
         return []
-    asked = dict.fromkeys(re.findall(r"[a-z]{3,}", prompt.lower()))
-    unknown = [word for word in asked if word + _WORD_END not in vocabulary]
-    return [f"words of the {of} that these networks do not know: {', '.join(unknown)}"] if unknown else []
+    asked = dict.fromkeys(re.findall(r"[a-z]{2,}", prompt.lower()))
+    return [word for word in asked if word + _WORD_END not in vocabulary]
 
 
 def cut_notes(tokenizer: Any, prompt: str, *, of: str = "prompt") -> list[str]:

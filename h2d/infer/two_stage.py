@@ -6,7 +6,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from h2d.infer.zoom import Enlarged, zoom_hands
 from h2d.models.base import cell_px_of, size_multiple_of
 from h2d.models.conditioning import SIGMA_PX
 from h2d.models.mask_head import MaskHead  # noqa: F401  # diffusers reads a saved class of an imported module alone
+from h2d.models.shipped import find_shipped
 from h2d.pose.draw import control_picture
 from h2d.pose.pose import Pose
 from h2d.registry import resolve
@@ -120,6 +121,12 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         self._callback: StepCallback | None = None
 
     @classmethod
+    def from_pretrained(cls, place: Path | str, **options: Any) -> "TwoStagePipeline":
+        """As of any pipeline of diffusers; `miniature` is the one that comes with h2d."""
+        found: TwoStagePipeline = super().from_pretrained(find_shipped(str(place)) or place, **options)
+        return found
+
+    @classmethod
     def from_checkpoints(cls, *, outpaint: Path | str, **options: Any) -> "TwoStagePipeline":
         """Of training checkpoints, or public ones: `h2d.infer.loading.load_checkpoints`, which see."""
         from h2d.infer.loading import load_checkpoints
@@ -149,7 +156,7 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
         self._interrupt, self._callback = False, callback_on_step_end
         self._lay_out(chosen.channels_last)
-        notes = [[*self._unread(job.prompt, chosen), *guessed(job.pose)] for job in jobs]
+        notes = [[*self._unread(job.prompt, chosen), *guessed(job.pose), *self._outgrown(job)] for job in jobs]
         if chosen.add_arms:
             jobs = [armed(job, said) for job, said in zip(jobs, notes, strict=True)]
         hands = self._make_hands(jobs, chosen, notes)
@@ -309,15 +316,24 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
     def _unread(self, prompt: str, options: SampleOptions) -> list[str]:
-        texts = {
-            "prompt": prompt,
-            "negative prompt": options.negative_prompt,
-            "prompt of the hands": options.hand_prompt or "",
-        }
-        return [
+        texts = {"prompt": prompt, "prompt of the hands": options.hand_prompt or ""}
+        found = []
+        if any(self.guidance_of(stage, options) != 1 for stage in get_args(Stage)):
+            texts["negative prompt"] = options.negative_prompt
+        elif options.negative_prompt:
+            found.append("the negative prompt does nothing without guidance: --guidance 3 lets it")
+        return found + [
             note
             for of, text in texts.items()
             for note in (*cut_notes(self.tokenizer, text, of=of), *unknown_notes(self.tokenizer, text, of=of))
+        ]
+
+    def _outgrown(self, job: Job) -> list[str]:
+        height, width = job.framed.size_hw
+        if min(height, width) < 2 * self.config.size_px:
+            return []
+        return [
+            f"{width}x{height} is far from the {self.config.size_px} pixels that these networks draw: leave --size out"
         ]
 
     def _lay_out(self, channels_last: bool) -> None:

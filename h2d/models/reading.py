@@ -18,12 +18,13 @@ PICKLES: Final = (".ckpt", ".bin", ".pt", ".pth")
 
 
 def quiet_libraries() -> None:
-    """No bars of the libraries' own while weights are read or written."""
+    """No bars of the libraries' own and no warnings, as of prompts that are cut: what matters of them we say."""
     import diffusers
     import transformers
 
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
 
 
 def read_network(kind: Any, folder: Path) -> Any:

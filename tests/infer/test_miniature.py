@@ -11,15 +11,18 @@ from typer.testing import CliRunner
 
 from h2d.cli import app
 from h2d.infer import two_stage
-from h2d.infer.baselines.base import place_of
+from h2d.infer.baselines import BASELINES
+from h2d.infer.baselines.base import BaselineOptions, place_of
 from h2d.infer.choosing import default_models
 from h2d.infer.loading import load_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import read_record
-from h2d.infer.text import unknown_notes
+from h2d.infer.text import known_words, unknown_notes
+from h2d.infer.two_stage import TwoStagePipeline
 from h2d.models.base import load_tokenizer
 from h2d.models.shipped import SHIPPED, find_shipped, miniature_folder
 from h2d.pose.examples import read_example
+from h2d.registry import resolve
 
 PROMPT = (
     "A person with brown skin and long black hair, in a yellow top with long sleeves, is {},"
@@ -98,9 +101,36 @@ def test_words_that_it_does_not_know_are_named():
     known = "A person in a red top is making the peace sign."
     assert unknown_notes(tokenizer, known) == []
     assert unknown_notes(tokenizer, "a woman, studio photograph of a woman, red top") == [
-        "words of the prompt that these networks do not know: woman, studio, photograph"
+        "left out of the prompt, as words that these networks do not know: woman, studio, photograph"
     ]
     assert unknown_notes(range(49_408), "anything at all") == [], "CLIP's own has pieces of every word"
+    assert known_words(tokenizer, known) == known
+    assert known_words(tokenizer, "A Woman, womanly in a red top") == "A , in a red top"
+
+
+def test_a_word_that_it_does_not_know_changes_nothing(tmp_path):
+    """Spelt letter by letter, `woman` made a red top green."""
+    pipe = TwoStagePipeline.from_pretrained("miniature")
+    few = {"seed": 1, "num_inference_steps": 2, "hand_attempts": 1}
+    pose, prompts = read_example("peace"), ("a woman in a red top", "a in a red top")
+    with_it, without = (pipe(prompt, pose, **few) for prompt in prompts)
+    assert np.array_equal(np.asarray(with_it.images[0]), np.asarray(without.images[0]))
+    method = resolve(BASELINES, "stable-diffusion", kind="method")(BaselineOptions(base="miniature-base"))
+    method.load(torch.device("cpu"), torch.float32)
+    both = method(prompts, [pose], [1, 1], steps=2)
+    assert np.array_equal(*both)
+    assert "woman" in " ".join(method.notes("a woman", pose))
+
+
+def test_what_does_nothing_or_too_much_is_said():
+    pipe = TwoStagePipeline.from_pretrained("miniature")
+    few = {"seed": 1, "num_inference_steps": 1, "hand_attempts": 1, "negative_prompt": "a red top"}
+    plain = pipe("a person", read_example("peace"), **few).notes[0]
+    assert "the negative prompt does nothing without guidance: --guidance 3 lets it" in plain
+    assert not any("far from" in note for note in plain)
+    guided = pipe("a person", read_example("peace"), guidance_scale=3.0, height=256, width=256, **few).notes[0]
+    assert not any("negative" in note for note in guided)
+    assert "256x256 is far from the 128 pixels that these networks draw: leave --size out" in guided
 
 
 def test_nothing_need_be_named(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from h2d.infer.jobs import Job
 from h2d.infer.latents import decode
 from h2d.infer.loading import made_ready
 from h2d.infer.schedulers import make_scheduler, steady_eta
-from h2d.infer.text import cut_notes
+from h2d.infer.text import cut_notes, known_words, unknown_notes
 from h2d.models.base import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from h2d.pose.pose import Pose
 
@@ -72,8 +72,8 @@ class PipelineBaseline:
         return size_of(self._pipe.unet, self._pipe.vae, pose, wanted_hw)
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
-        """What of the prompt is cut."""
-        return cut_notes(self._pipe.tokenizer, prompt)
+        """What of the prompt is cut or left out."""
+        return [*cut_notes(self._pipe.tokenizer, prompt), *unknown_notes(self._pipe.tokenizer, prompt)]
 
     def __call__(
         self,
@@ -104,8 +104,8 @@ class PipelineBaseline:
         chosen = self.sampling(steps, guidance)
         self._pipe.scheduler.set_timesteps(chosen.steps)
         made = self._pipe(
-            prompt=[job.prompt for job in jobs],
-            negative_prompt=[unwanted] * len(jobs),
+            prompt=[known_words(self._pipe.tokenizer, job.prompt) for job in jobs],
+            negative_prompt=[known_words(self._pipe.tokenizer, unwanted)] * len(jobs),
             height=height,
             width=width,
             num_inference_steps=chosen.steps,
