@@ -352,9 +352,11 @@ def _fetch_repository(weights: Weights, target: Path) -> None:
     """Only the files named, at the pinned revision, into `target`."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # whichever HTTP library it uses
+    from huggingface_hub.utils import logging as hub_logging
 
     assert weights.repo is not None
     logger.info("fetching %s at %s into %s", weights.repo, weights.revision or "main", target)
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it would tell each of its retries
     try:
         snapshot_download(
             weights.repo,
@@ -363,5 +365,7 @@ def _fetch_repository(weights: Weights, target: Path) -> None:
             allow_patterns=[*(file.path for file in weights.files), *weights.extras],
         )
     except (OSError, HTTPError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise JobError(f"{weights.repo}: cannot be fetched: {reason}") from None
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise JobError(
+            f"{weights.repo}: cannot be fetched: {reason}: see that huggingface.co is reached; the same command goes on"
+        ) from None

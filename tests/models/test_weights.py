@@ -369,6 +369,7 @@ def test_a_hub_that_fails_is_one_line(monkeypatch, hub_at):
             with pytest.raises(JobError, match="someone/something: cannot be fetched: ") as caught:
                 fetch("repo")
         assert "\n" not in str(caught.value)
+        assert str(caught.value).endswith(": see that huggingface.co is reached; the same command goes on")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(JobError, match="someone/something: cannot be fetched: "):
         fetch("repo")
