@@ -10,9 +10,12 @@ import torch
 from h2d.errors import UserError
 from h2d.infer.arms import with_arms
 from h2d.infer.framing import fit_pose, output_size
+from h2d.pose.checks import validate
 from h2d.pose.pose import Pose
 
 _MAX_SEED: Final = 2**63
+_IMPOSSIBLE: Final = ("hand_larger_than_torso", "wrist_apart", "left_is_right", "hands_coincide")
+"""Of `h2d.pose.checks`: what a picture follows all the same. Other mistakes of a pose are told where they are met."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +73,11 @@ def guessed(pose: Pose) -> list[str]:
         return []
     size = f"{pose.width}x{pose.height}"
     return [f"the pose's file names no canvas, {size} was taken, the smallest: h2d pose convert --size states another"]
+
+
+def impossible(pose: Pose) -> list[str]:
+    """What no person's hands do, as `h2d pose validate` says it."""
+    return [finding.line() for finding in validate(pose) if finding.name in _IMPOSSIBLE]
 
 
 def armed(job: Job, notes: list[str]) -> Job:

@@ -20,7 +20,7 @@ from h2d.infer.blending.base import Blending
 from h2d.infer.blending.expanding import Expanding
 from h2d.infer.canvas import compose, paste
 from h2d.infer.hands import Hand, hand_requests, make_hands
-from h2d.infer.jobs import Job, armed, guessed, make_jobs, seeds_of
+from h2d.infer.jobs import Job, armed, guessed, impossible, make_jobs, seeds_of
 from h2d.infer.latents import decode
 from h2d.infer.loop import Predict, denoise
 from h2d.infer.lora import fuse_lora
@@ -156,7 +156,10 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         jobs = self._jobs(prompt, pose, seed, generator, num_images_per_prompt, chosen)
         self._interrupt, self._callback = False, callback_on_step_end
         self._lay_out(chosen.channels_last)
-        notes = [[*self._unread(job.prompt, chosen), *guessed(job.pose), *self._outgrown(job)] for job in jobs]
+        notes = [
+            [*self._unread(job.prompt, chosen), *guessed(job.pose), *impossible(job.pose), *self._outgrown(job)]
+            for job in jobs
+        ]
         if chosen.add_arms:
             jobs = [armed(job, said) for job, said in zip(jobs, notes, strict=True)]
         hands = self._make_hands(jobs, chosen, notes)

@@ -1,6 +1,7 @@
 """The miniature that comes with h2d: whole, small, in half precision, sampled with when nothing is named."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from h2d.infer import two_stage
 from h2d.infer.baselines import BASELINES
 from h2d.infer.baselines.base import BaselineOptions, place_of
 from h2d.infer.choosing import default_models
+from h2d.infer.jobs import impossible
 from h2d.infer.loading import load_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import read_record
@@ -131,6 +133,18 @@ def test_what_does_nothing_or_too_much_is_said():
     guided = pipe("a person", read_example("peace"), guidance_scale=3.0, height=256, width=256, **few).notes[0]
     assert not any("negative" in note for note in guided)
     assert "256x256 is far from the 128 pixels that these networks draw: leave --size out" in guided
+
+
+def test_a_hand_of_the_other_side_is_told():
+    pose = read_example("peace")
+    swapped = replace(pose, people=pose.people.copy())
+    left, right = (slice(first, first + 21) for first in (91, 112))
+    swapped.people[:, left], swapped.people[:, right] = pose.people[:, right], pose.people[:, left]
+    assert impossible(pose) == []
+    assert "--swap-hands 0" in " ".join(impossible(swapped))
+    pipe = TwoStagePipeline.from_pretrained("miniature")
+    notes = pipe("a person", swapped, seed=1, num_inference_steps=1, hand_attempts=1).notes[0]
+    assert set(impossible(swapped)) <= set(notes)
 
 
 def test_nothing_need_be_named(tmp_path, monkeypatch):
