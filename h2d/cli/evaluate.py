@@ -222,6 +222,7 @@ def report(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A run's folder, or its results.json.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    every: Annotated[bool, typer.Option("--all", help="Every measure, not the report's first tables' alone.")] = False,
     json: Json = False,
 ) -> None:
     """Compare two reports measure by measure; refuse where lists or conventions differ."""
@@ -234,7 +235,10 @@ def compare(
         return
     from h2d.cli.evaluate_tables import print_comparison
 
-    print_comparison(rows)
+    main = [row for row in rows if row.first.column]
+    print_comparison(rows if every or not main else main)
+    if not every and 0 < len(main) < len(rows):
+        say(f"{len(rows) - len(main)} more: --all")
 
 
 @app.command()

@@ -215,6 +215,9 @@ def test_a_report_is_compared_with_itself(place, run):
     ended = call("evaluate", "compare", place / "run", place / "run")
     assert ended.exit_code == 0, ended.output
     assert "MPJPE hands" in ended.output
+    assert "PCK" not in ended.output
+    assert "more: --all" in ended.output
+    assert "PCK" in call("evaluate", "compare", place / "run", place / "run", "--all").output
     plain = json.loads(call("evaluate", "compare", place / "run", place / "run", "--json").stdout)
     assert {row["difference"] for row in plain["measures"] if row["measure"] == "mpjpe"} == {0.0}
 
