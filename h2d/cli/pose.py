@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Extract, draw, convert and check poses; examples of them.")
 
 
-PoseFile = Annotated[Path, typer.Argument(metavar="POSE.json", help="OpenPose JSON in any dialect.")]
+PoseFile = Annotated[
+    Path, typer.Argument(metavar="POSE.json", help="OpenPose JSON in any dialect, or an example's name.")
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="WIDTHxHEIGHT", help="Of the picture, where the file names no canvas; as 512x768."),
@@ -131,7 +133,9 @@ def convert(
 
 @app.command()
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="POSE.json ...", help="OpenPose JSON in any dialect.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="POSE.json ...", help="OpenPose JSON in any dialect, or examples' names.")
+    ],
     resize: Resize = None,
     size: Size = None,
     frame: Frame = None,
@@ -182,10 +186,10 @@ def examples(
 
 
 def _read(file: Path, size: str | None, frame: int | None, resize: str | None) -> "Pose":
-    from h2d.pose.openpose_json import read_pose
+    from h2d.pose.examples import find_pose
 
     new_hw = _size_hw(resize, "--resize")
-    pose = read_pose(file, size_hw=_size_hw(size, "--size"), frame=frame)
+    pose = find_pose(file, size_hw=_size_hw(size, "--size"), frame=frame)
     return pose.resized(new_hw[1], new_hw[0]) if new_hw else pose
 
 

@@ -1,6 +1,7 @@
 """Poses that come with h2d: drawn people (`examples/make_poses.py`), each with a prompt that suits it."""
 
 import json
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -21,26 +22,32 @@ EXAMPLES: Final[dict[str, str]] = {
     "two_people": "two friends side by side, one of them making the peace sign, photograph",
 }
 """Name -> prompt."""
+_ALIKE: Final = 0.8
+"""Of a name that is told as a slip of an example's: one letter of five may differ. Our choice."""
 
 
-def read_example(name: str) -> Pose:
-    """One of them; raises `UserError` with the names for one that is not there."""
-    return parse_pose(json.loads(_text(name)), name=f"{name}.json")
+def read_example(name: str, *, frame: int | None = None) -> Pose:
+    """One of them; raises `UserError` with the names for one that is not there, and for a `frame` other than 0."""
+    return parse_pose(json.loads(_text(name)), name=f"{name}.json", frame=frame)
 
 
-def find_pose(given: Path | str, *, folder: Path = Path(), frame: int | None = None) -> Pose:
+def find_pose(
+    given: Path | str, *, folder: Path = Path(), size_hw: tuple[int, int] | None = None, frame: int | None = None
+) -> Pose:
     """The pose of a file, which is looked for in `folder`, or the example of that name where there is no such file.
 
-    `frame` chooses one of a file that lists several.
-    Raises `UserError` as `read_pose` does, and with the examples' names for a bare name that is neither.
+    `size_hw` and `frame` are those of `read_pose`. Raises `UserError` as it does, and with the examples' names for a
+    bare name that is neither, or with the one that it is like.
     """
     file, name = folder / given, str(given)
     if file.exists():
-        return read_pose(file, frame=frame)
+        return read_pose(file, size_hw=size_hw, frame=frame)
     if name in EXAMPLES:
-        return read_example(name)
+        return read_example(name, frame=frame)
+    if near := get_close_matches(file.stem, EXAMPLES, n=1, cutoff=_ALIKE):
+        raise UserError(f"{file}: no file, and no example pose: did you mean {near[0]}?")
     if file.suffix or file.parent != folder:
-        return read_pose(file, frame=frame)
+        return read_pose(file)
     raise UserError(f"{name}: no file, and no example pose: give OpenPose JSON, or one of {', '.join(EXAMPLES)}")
 
 

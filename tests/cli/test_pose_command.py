@@ -190,3 +190,12 @@ def test_extract_says_what_is_no_photograph_or_shows_nobody(tmp_path):
         run("extract", tmp_path / "blank.png")
     with pytest.raises(UserError, match="unknown dialect 'x'"):
         run("extract", tmp_path / "blank.png", "--dialect", "x")
+
+
+def test_an_examples_name_stands_for_its_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("validate", "peace", "thumbs_up").startswith("peace: ok: 512x512")
+    run("draw", "peace")
+    np.testing.assert_array_equal(load_rgb(tmp_path / "peace.png"), draw_pose(read_example("peace")))
+    run("convert", "peace", "--out", "out.json")
+    assert read_pose(tmp_path / "out.json").pose_hash() == read_example("peace").pose_hash()

@@ -9,7 +9,8 @@ import pytest
 
 from h2d.errors import UserError
 from h2d.pose.checks import validate
-from h2d.pose.examples import EXAMPLES, read_example
+from h2d.pose.examples import EXAMPLES, find_pose, read_example
+from h2d.pose.openpose_json import write_pose
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,3 +50,19 @@ def test_the_command_that_made_them_makes_them_again(name):
     shown = made.people.copy()
     shown[:, 17:23] = (np.nan, np.nan, 0)  # editors' dialect has no feet
     np.testing.assert_allclose(shown, shipped.people, atol=0.011)
+
+
+@pytest.mark.parametrize("slip", ["peac", "Peace", "peace.json", "poses/peace.json"])
+def test_what_is_like_an_examples_name_is_told_as_a_slip(slip):
+    with pytest.raises(UserError, match=f"^{slip}: no file, and no example pose: did you mean peace\\?$"):
+        find_pose(slip)
+
+
+def test_a_file_comes_before_what_it_is_like(tmp_path):
+    write_pose(read_example("palm"), tmp_path / "peac")
+    assert find_pose("peac", folder=tmp_path).pose_hash() == read_example("palm").pose_hash()
+
+
+def test_an_example_is_a_single_pose():
+    with pytest.raises(UserError, match=r"peace\.json: --frame 1: it holds a single pose"):
+        find_pose("peace", frame=1)
