@@ -1,13 +1,15 @@
 """The command `h2d`: one file per verb; each parses, calls one function and prints."""
 
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
+from h2d import __version__
 from h2d.cli import doctor, evaluate, manifest, models, pose, prepare, sample, status, synth, train
 from h2d.cli.console import errors
+from h2d.cli.output import say
 from h2d.cli.usage import usage_line
 from h2d.errors import JobError, UserError
 
@@ -28,6 +30,22 @@ app.add_typer(pose.app, name="pose")
 app.command(name="sample")(sample.sample)
 app.add_typer(evaluate.app, name="evaluate")
 app.command(name="doctor")(doctor.doctor)
+
+
+def _tell_version(asked: bool) -> bool:
+    if asked:
+        say(f"h2d {__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take what comes before a command."""
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from h2d import __version__
 from h2d.cli import main
 
 HEAVY = {"torch", "ray", "mediapipe", "transformers", "diffusers", "cv2", "pyarrow", "pandas", "matplotlib", "scipy"}
@@ -27,6 +28,11 @@ def test_help_shows_the_verbs_that_work(verb):
 def test_help_says_in_one_line_what_the_whole_tool_does():
     done = subprocess.run([sys.executable, "-m", "h2d", "--help"], capture_output=True, text=True, check=True)
     assert "Diffusion models that draw hands right: prepare data, train, sample, evaluate." in done.stdout
+
+
+def test_the_version_is_one_line():
+    done = subprocess.run([sys.executable, "-m", "h2d", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"h2d {__version__}\n"
 
 
 @pytest.mark.parametrize(
