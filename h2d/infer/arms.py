@@ -30,7 +30,7 @@ def with_arms(pose: Pose) -> tuple[Pose, list[str]]:
         for side in SIDES:
             added = _add_arm(person, side)
             if added:
-                name = f"the {side} hand" if len(people) == 1 else f"person {number + 1}: the {side} hand"
+                name = f"the {side} hand" if len(people) == 1 else f"person {number}: the {side} hand"
                 notes.append(f"{name} has no {' and no '.join(added)} in the skeleton: added")
     if not notes:
         return pose, notes

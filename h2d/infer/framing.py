@@ -97,7 +97,7 @@ def hand_crops(
         for side in SIDES:
             points = pose.hand(number, side)
             problem, remark = _about(points, pose.size_hw, zoomed, cell_px)
-            name = f"the {side} hand" if pose.num_people == 1 else f"person {number + 1}: the {side} hand"
+            name = f"the {side} hand" if pose.num_people == 1 else f"person {number}: the {side} hand"
             if problem is None:
                 hands[side] = FoundHand(points=points, found_by="given")
             if text := problem or remark:

@@ -64,5 +64,5 @@ def test_a_palm_towards_the_camera_and_two_people():
     pose = Pose(people=np.stack([points, person(("right", 100, 100, 50))]), width=512, height=512)
     armed, notes = with_arms(pose)
     assert np.isfinite(armed.people[0, ELBOW]).all()
-    assert notes[0].startswith("person 1: the left hand")
-    assert notes[1].startswith("person 2: the right hand")
+    assert notes[0].startswith("person 0: the left hand")
+    assert notes[1].startswith("person 1: the right hand")

@@ -142,6 +142,6 @@ def test_crops_of_everybody_and_what_is_said():
         for points in crop.points.values():
             assert ((points[:, :2] >= 0) & (points[:, :2] <= 128)).all()
     assert len(notes) == 3
-    assert "person 3: the left hand has 3 of 21 points" in notes[0]
-    assert "person 3: the right hand lies outside the picture" in notes[1]
-    assert "person 4: the left hand is 1.8 latent cells wide" in notes[2] or "person 4" in notes[2]
+    assert "person 2: the left hand has 3 of 21 points" in notes[0]
+    assert "person 2: the right hand lies outside the picture" in notes[1]
+    assert notes[2].startswith("person 3: the left hand")
