@@ -5,6 +5,7 @@ Axis legend: p people, n points.
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,8 @@ _BODY_KEYS: Final = ("pose_keypoints_2d", "pose_keypoints")
 _FACE_KEYS: Final = ("face_keypoints_2d", "face_keypoints", "face")
 _HAND_KEYS: Final = {side: (f"hand_{side}_keypoints_2d", f"hand_{side}_keypoints", f"{side}_hand") for side in HANDS}
 _PERSON_KEYS: Final = {*_BODY_KEYS, *_FACE_KEYS, *_HAND_KEYS["left"], *_HAND_KEYS["right"]}
+_ALIKE: Final = 0.9
+"""Of a key that is a known one misspelt; a face is no foot and a pose no nose. Our choice."""
 _NUM_FACE_POINTS: Final = (70, 68)
 """OpenPose's face ends with the pupils, right and left, which the 133 lack."""
 
@@ -83,6 +86,7 @@ def _person(entry: Any, where: str) -> Float64[np.ndarray, "133 3"]:
     """The 133 points as the file has them."""
     if not isinstance(entry, dict):
         raise UserError(f"{where} is {brief(entry)}: give an object with pose_keypoints_2d")
+    _refuse_slips(entry, where)
     points = np.full((NUM_POINTS, 3), np.nan)
     points[:, 2] = 0
     body = _part(entry, _BODY_KEYS, tuple(BODIES), where)
@@ -98,6 +102,20 @@ def _person(entry: Any, where: str) -> Float64[np.ndarray, "133 3"]:
         if hand is not None:
             points[HANDS[side]] = hand
     return points
+
+
+def _refuse_slips(entry: Mapping[str, Any], where: str) -> None:
+    """Raise `UserError` on a part under a key that is like a known one: it would be lost without a word."""
+    known = {_in_order(key): key for key in _PERSON_KEYS}
+    for key in sorted(entry.keys() - _PERSON_KEYS):
+        alike = get_close_matches(_in_order(key), known, n=1, cutoff=_ALIKE)
+        if entry[key] and alike and not key.endswith("_3d"):
+            raise UserError(f"{where}: {brief(key)} is no part of a person: did you mean {known[alike[0]]}?")
+
+
+def _in_order(key: str) -> str:
+    """Its words, sorted: `left_hand_keypoints_2d` is a slip of `hand_left_keypoints_2d`."""
+    return "_".join(sorted(key.lower().split("_")))
 
 
 def _part(

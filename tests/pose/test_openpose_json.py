@@ -235,6 +235,30 @@ def test_the_older_editors_pairs_are_read(nested):
     np.testing.assert_array_equal(pose.people[1, BODY], standing_person()[BODY])
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "pose_keypoints_3d",
+        "hand_left_keypoints_3d",
+        "foot_keypoints_2d",
+        "body_keypoints_2d",
+        "person_id",
+        "hands",
+        "id",
+    ],
+)
+def test_what_other_tools_add_is_fine(key):
+    plain = document()
+    plain["people"][0][key] = [1, 2, 3]
+    assert_same(parse_pose(plain, name="pose"), parse_pose(document(), name="pose"))
+
+
+def test_a_slip_that_holds_nothing_does_no_harm():
+    plain = document()
+    plain["people"][0]["hand_rigth_keypoints_2d"] = []
+    assert_same(parse_pose(plain, name="pose"), parse_pose(document(), name="pose"))
+
+
 def test_one_of_several_frames_is_chosen():
     frames = [document(), document(), document()]
     frames[2]["canvas_width"] = 513
@@ -275,6 +299,14 @@ WRONG = {
     "one-point hand": (
         spoil(hand_left_keypoints_2d=[5, 5, 1]),
         "people[0].hand_left_keypoints_2d has 3 numbers: give 63 (21 points)",
+    ),
+    "a slip": (
+        spoil(people=[{PARTS[0]: [1] * 54, "hand_rigth_keypoints_2d": [1] * 63}]),
+        'people[0]: "hand_rigth_keypoints_2d" is no part of a person: did you mean hand_right_keypoints_2d?',
+    ),
+    "another order": (
+        spoil(people=[{"left_hand_keypoints_2d": [1] * 63}]),
+        'people[0]: "left_hand_keypoints_2d" is no part of a person: did you mean hand_left_keypoints_2d?',
     ),
     "17 points": (spoil(pose_keypoints_2d=[1] * 51), "has 51 numbers: give 54 (18 points) or 75 (25 points)"),
     "NaN": (spoil(pose_keypoints_2d=[float("nan")] * 54), "people[0].pose_keypoints_2d[0] is NaN: give a number"),
