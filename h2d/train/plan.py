@@ -10,6 +10,7 @@ from typing import Any, Final
 from h2d.config import as_plain, validate_config
 from h2d.errors import UserError
 from h2d.manifests.store import Manifest
+from h2d.manifests.wording import flat
 from h2d.registry import resolve
 from h2d.train import STAGES
 from h2d.train.cache import check_cache
@@ -86,15 +87,18 @@ def _check_trackers(config: TrainConfig) -> None:
 
 
 def _check_same(config: TrainConfig, saved: dict[str, Any], path: Path) -> None:
-    ours = as_plain(config)
     if config.optimizer.decay != "none" and config.steps != saved["steps"]:
         raise UserError(
             f"{path}: its rate falls to zero at step {saved['steps']} (optimizer.decay = {config.optimizer.decay}), "
             f"now steps = {config.steps}: use the old value, another --out, or --fresh"
         )
-    for name, value in ours.items():
-        if name not in UNTOUCHED and json.loads(json.dumps(value)) != saved.get(name):
-            raise UserError(
-                f"{path}: was trained with {name} = {saved.get(name)!r}, now it is {value!r}: "
-                "use the old value, another --out, or --fresh"
-            )
+    ours = as_plain(config)
+    names = [name for name in ours if name not in UNTOUCHED]
+    before, now = (flat({name: values.get(name) for name in names}) for values in (saved, ours))
+    changed = [
+        f"{name} was {before.get(name, 'not there')} and is {now.get(name, 'not there')}"
+        for name in {**now, **before}
+        if now.get(name) != before.get(name)
+    ]
+    if changed:
+        raise UserError(f"{path}: {', '.join(changed)}: use the old values, another --out, or --fresh")

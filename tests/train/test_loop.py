@@ -245,8 +245,17 @@ def test_other_steps_are_refused_where_the_rate_falls_towards_the_last(small_man
 
 def test_another_seed_is_refused_on_resume(small_manifest, tmp_path):
     train(stand_in_config(small_manifest, tmp_path, steps=3), Silent())
-    with pytest.raises(UserError, match=r"trained with seed = 0, now it is 1"):
+    with pytest.raises(UserError, match=r"seed was 0 and is 1: use the old values, another --out, or --fresh"):
         train(stand_in_config(small_manifest, tmp_path, steps=6, seed=1), Silent())
+
+
+def test_only_what_differs_of_a_section_is_named_on_resume(small_manifest, tmp_path):
+    optimizer = {"learning_rate": 1e-2, "warmup_steps": 1}
+    train(stand_in_config(small_manifest, tmp_path, steps=1, optimizer=optimizer), Silent())
+    with pytest.raises(UserError, match=r": optimizer\.learning_rate was 0\.01 and is 1e-05: use the old values"):
+        train(
+            stand_in_config(small_manifest, tmp_path, steps=2, optimizer={**optimizer, "learning_rate": 1e-5}), Silent()
+        )
 
 
 def test_rows_prepared_anew_are_refused_on_resume(small_manifest, tmp_path):
