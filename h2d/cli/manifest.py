@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from h2d.manifests.difference import TableDifference
+    from h2d.manifests.store import Manifest
 
 app = typer.Typer(no_args_is_help=True, help="Check, count, look at, export, merge, split and compare manifests.")
 
@@ -78,7 +80,14 @@ def stats(folder: Folder, json: Json = False) -> None:
 @app.command()
 def show(
     folder: Folder,
-    name: Annotated[str, typer.Argument(metavar="ID", help="The picture's id, or an ending of it that no other has.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="The picture's id, or an ending of it that no other has. Left out, the first ids are told.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Where to write. Default: ID.png.")] = None,
     mask_steps: Annotated[
         bool, typer.Option("--mask-steps", help="The paper's figure 3 instead: mask, dilated mask, difference.")
@@ -90,6 +99,8 @@ def show(
     from h2d.manifests.store import Manifest
 
     manifest = Manifest(folder)
+    if name is None:
+        raise UserError(f"ID is missing: {manifest.root} has {_ids(manifest)}")
     row = manifest.row(name)
     crops = manifest.hands_of(row["id"])
     if mask_steps and all(crop["mask"] is None for crop in crops):
@@ -198,6 +209,12 @@ def _say_difference(found: "TableDifference") -> None:
             say(f"{found.table}: {len(names):,} only in the {where}: {_some(names)}")
     for column, names in found.changed.items():
         say(f"{found.table}: {column} differs in {len(names):,}: {_some(names)}")
+
+
+def _ids(manifest: "Manifest") -> str:
+    """Some of a manifest's ids, without reading all of them."""
+    names = (name for _, rows in manifest.row_groups("images", ["id"]) for name in rows["id"].to_pylist())
+    return _some(list(islice(names, 4))) or "no pictures"
 
 
 def _some(names: Sequence[str]) -> str:

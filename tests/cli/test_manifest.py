@@ -71,6 +71,7 @@ def test_show_writes_a_picture_and_says_where(root, tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (("show", "0042"), "no such row"),
+        (("show",), r"^ID is missing: .*manifest has drawn/call/0000, \S+, \S+, \.\.\.$"),
         (("show", "call/0000", "--out", "picture.jpg"), r"ends with .png"),
         (("show", "0004", "--mask-steps"), "has a mask .*too_few_points_inside"),
         (("validate", "--root", "nowhere"), "no such folder"),
