@@ -109,7 +109,7 @@ def warnings(results: Results) -> list[str]:
         pictures = "1 picture" if count == 1 else f"{count} pictures"
         said.append(f"{pictures}: too few for distances between sets, and intervals are wide; the paper has 12,000.")
     if results.picture_list.get("split") == "train":
-        said.append("Split train: networks that were trained on it have seen these pictures.")
+        said.append("Split train: networks that were trained on this very manifest have seen these pictures.")
     said += [f"Left out: {name}: {why}." for name, why in results.unfinished.items()]
     said += [f"{what.capitalize()}: {why}." for what, why in results.missing.items()]
     for method in results.methods:
