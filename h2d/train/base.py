@@ -89,6 +89,7 @@ class BaseStage:
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body", "mask_left", "mask_right", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "persons", "mask_left_px", "mask_right_px")
     activation_bytes: ClassVar[tuple[float, float]] = (0.98e9, 0.155e9)
+    panels: ClassVar[tuple[str, ...]] = ("generated from the words", "the picture that they are of")
 
     def __init__(self, options: BaseOptions, *, size_px: int = 512) -> None:
         self._options = options

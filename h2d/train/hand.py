@@ -129,6 +129,7 @@ class HandStage:
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "keypoints_left", "keypoints_right", "mask", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "mask_px")
     activation_bytes: ClassVar[tuple[float, float]] = (0.98e9, 0.155e9)
+    panels: ClassVar[tuple[str, ...]] = ("pose", "generated hand", "predicted mask", "target")
 
     def __init__(self, options: HandOptions, *, size_px: int = CROP_PX) -> None:
         self._options = options

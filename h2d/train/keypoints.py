@@ -116,6 +116,7 @@ class KeypointsStage:
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body")
     light_columns: ClassVar[tuple[str, ...]] = ("id",)
     activation_bytes: ClassVar[tuple[float, float]] = (1e9, 1e9)
+    panels: ClassVar[tuple[str, ...]] = ("picture", "true points", "points that are read")
 
     def __init__(self, options: KeypointsOptions, *, size_px: int = PICTURE_PX) -> None:
         self._options = options

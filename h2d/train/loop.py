@@ -113,7 +113,7 @@ class _Run:
         for tracker in self._accelerator.trackers:
             tracker.finish()
         if self._accelerator.is_main_process:
-            write_report(config.out, read_log(config.out), as_plain(config))
+            write_report(config.out, read_log(config.out), as_plain(config), panels=self._stage.panels)
         return Outcome(out=config.out, step=step, model=model, interrupted=step < config.steps)
 
     def _saves_after(self, step: int) -> bool:

@@ -146,6 +146,7 @@ class OutpaintStage:
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body", "mask_left", "mask_right", "caption")
     light_columns: ClassVar[tuple[str, ...]] = ("id", "persons", "mask_left_px", "mask_right_px")
     activation_bytes: ClassVar[tuple[float, float]] = (0.93e9, 0.155e9)
+    panels: ClassVar[tuple[str, ...]] = ("skeleton", "canvas", "generated person", "target")
 
     def __init__(self, options: OutpaintOptions, *, size_px: int = PICTURE_PX) -> None:
         self._options = options

@@ -34,8 +34,10 @@ class Preview:
     data: str
 
 
-def write_report(out: Path, records: Sequence[dict[str, Any]], config: dict[str, Any]) -> Path:
-    """Write a run's report into its folder."""
+def write_report(
+    out: Path, records: Sequence[dict[str, Any]], config: dict[str, Any], *, panels: Sequence[str]
+) -> Path:
+    """Write a run's report into its folder; `panels` are what its previews show from left to right."""
     names = list(dict.fromkeys(name for record in records for name in record if name not in _HIDDEN))
     pictures = sorted((out / "previews").glob("step-*.png"))[-_MAX_PREVIEWS:]
     page = page_template(Path(__file__).with_name("report.html.j2")).render(
@@ -44,6 +46,7 @@ def write_report(out: Path, records: Sequence[dict[str, Any]], config: dict[str,
         last_loss=f"{records[-1]['loss']:.4g}",
         curves=[curve(name, [(r["step"], r[name]) for r in records if name in r]) for name in names],
         previews=[Preview(name=p.stem, data=base64.b64encode(p.read_bytes()).decode()) for p in pictures],
+        panels=", ".join(panels),
         config=json.dumps(config, indent=2),
     )
     write_text(out / REPORT_FILE, page)

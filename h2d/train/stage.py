@@ -110,6 +110,8 @@ class TrainingStage(Protocol):
     """What `usable` reads; none of them is `image`."""
     activation_bytes: ClassVar[tuple[float, float]]
     """Kept for the backward pass, per sample of 512 px at full size: plain, and with gradient checkpointing."""
+    panels: ClassVar[tuple[str, ...]]
+    """What a row of a preview shows, from left to right."""
 
     def usable(self, light: pa.Table) -> Bool[np.ndarray, "n"]:
         """The rows worth training on."""

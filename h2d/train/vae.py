@@ -108,6 +108,7 @@ class VaeStage:
     columns: ClassVar[tuple[str, ...]] = ("id", "image", "body")
     light_columns: ClassVar[tuple[str, ...]] = ("id",)
     activation_bytes: ClassVar[tuple[float, float]] = (4e9, 1e9)
+    panels: ClassVar[tuple[str, ...]] = ("picture", "what is left of it")
 
     def __init__(self, options: VaeOptions, *, size_px: int = 512) -> None:
         self._options = options

@@ -69,7 +69,9 @@ def test_every_format_is_titled_by_what_was_measured_and_when(finished, picture_
 def test_a_list_of_a_training_split_is_told(finished):
     results = finished[1]
     trained = replace(results, picture_list={**results.picture_list, "split": "train"})
-    assert "Split train: networks that were trained on this very manifest have seen these pictures." in warnings(trained)
+    assert "Split train: networks that were trained on this very manifest have seen these pictures." in warnings(
+        trained
+    )
     assert not any("Split" in warning for warning in warnings(results))
 
 

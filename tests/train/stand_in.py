@@ -47,6 +47,7 @@ class StandIn:
     columns: ClassVar = ("id", "image")
     light_columns: ClassVar = ("id",)
     activation_bytes: ClassVar = (1e6, 1e6)
+    panels: ClassVar = ("picture",)
 
     def __init__(self, options: StandInOptions, *, size_px: int) -> None:
         self._options, self._size_px = options, size_px
