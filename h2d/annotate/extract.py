@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,6 +10,7 @@ from jaxtyping import UInt8
 from h2d.annotate.base import FoundHand
 from h2d.annotate.keypoints.holistic import HolisticDetector
 from h2d.errors import UserError
+from h2d.images import DecodeError, load_upright_rgb
 from h2d.pose.layouts import Side
 from h2d.pose.points import present
 from h2d.pose.pose import Pose
@@ -22,6 +24,16 @@ class Extracted:
     num_persons: int
     """All whom MediaPipe's person detector finds; its whole-body model goes on with the most prominent."""
     hands: Mapping[Side, FoundHand]
+
+
+def read_photograph(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture as its EXIF header turns it; raises `UserError` on a file that is not there, or none."""
+    try:
+        return load_upright_rgb(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}: give a picture") from None
+    except DecodeError as error:
+        raise UserError(f"{path}: {error}: give a JPEG or PNG") from None
 
 
 def extract_pose(photograph: UInt8[np.ndarray, "h w 3"], *, name: str) -> Extracted:

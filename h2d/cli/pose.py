@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from h2d.cli.output import print_json, say, write_png
+from h2d.cli.photographs import parts_listed, tell_found
 from h2d.cli.wording import counted
 from h2d.errors import UserError
 
@@ -45,17 +46,11 @@ def extract(
     json: Json = False,
 ) -> None:
     """Find the pose of the most prominent person in a photograph, with MediaPipe."""
-    from h2d.annotate.extract import extract_pose
-    from h2d.images import DecodeError, load_upright_rgb
+    from h2d.annotate.extract import extract_pose, read_photograph
     from h2d.pose.openpose_json import check_dialect, read_pose, write_pose
 
     check_dialect(dialect)
-    try:
-        picture = load_upright_rgb(photo)
-    except OSError as error:
-        raise UserError(f"{photo}: cannot be read: {error.strerror}: give a picture") from None
-    except DecodeError as error:
-        raise UserError(f"{photo}: {error}: give a JPEG or PNG") from None
+    picture = read_photograph(photo)
     found = extract_pose(picture, name=str(photo))
     path = out or Path(f"{photo.stem}.pose.json")
     write_pose(found.pose, path, dialect=dialect)
@@ -67,11 +62,7 @@ def extract(
         hands = {side: {"found_by": hand.found_by, "checks": hand.checks} for side, hand in found.hands.items()}
         print_json({"pose": path, "overlay": draw, "persons": found.num_persons, "hands": hands, **told})
         return
-    who = f"the most prominent of {found.num_persons} people" if found.num_persons > 1 else "1 person"
-    say(f"{photo}: {who}: {_listed(told['people'][0])}")
-    for side, hand in found.hands.items():
-        if hand.checks:
-            say(f"  doubtful {side} hand: {', '.join(hand.checks)}")
+    tell_found(photo, found, told["people"][0])
     for finding in told["findings"]:
         say(f"  {finding['level']:8} {finding['line']}")
     say(f"wrote {path}" + (f" and {draw}" if draw else ""))
@@ -250,7 +241,7 @@ def _tell(report: dict[str, Any]) -> None:
     counts = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
     say(f"{report['file']}: {verdict}: {report['width']}x{report['height']}, {counts}")
     for person, parts in enumerate(report["people"]):
-        say(f"  person {person}: {_listed(parts)}")
+        say(f"  person {person}: {parts_listed(parts)}")
     for finding in report["findings"]:
         say(f"  {finding['level']:8} {finding['line']}")
 
@@ -276,15 +267,3 @@ def _people(pose: "Pose") -> str:
 
 def _num_points(pose: "Pose") -> int:
     return int((pose.people[..., 2] > 0).sum())
-
-
-def _listed(counts: dict[str, int]) -> str:
-    """Which parts are there, and how many points where some are missing; no skeleton has feet."""
-    whole = {"body": 17, "face": 68, "left_hand": 21, "right_hand": 21}
-    there = [
-        name.replace("_", " ") + ("" if counts[name] == number else f" ({counts[name]} of {number})")
-        for name, number in whole.items()
-        if counts[name]
-    ]
-    missing = [name.replace("_", " ") for name in whole if not counts[name]]
-    return ", ".join(there) + (f"; no {', no '.join(missing)}" if missing else "")

@@ -29,7 +29,8 @@ _OUT = Path("samples")
 
 def sample(
     pose: Annotated[
-        Path | None, typer.Option(help="OpenPose JSON, or a name of h2d pose examples.", show_default=False)
+        Path | None,
+        typer.Option(help="OpenPose JSON, a photograph, or one of h2d pose examples.", show_default=False),
     ] = None,
     frame: Annotated[
         int | None, typer.Option(min=0, help="Which pose of a file that lists several, from 0.", show_default=False)
@@ -144,7 +145,11 @@ def sample(
     own = own_overrides(chosen, overrides or [], config, record)
     with uncollected():
         import h2d.infer.session  # noqa: F401  # torch, diffusers and transformers, which all that follows needs
-    request = None if batch else read_request(pose, frame, prompt, n, seed, record, str(like), flags, config, own)
+    request = (
+        None
+        if batch
+        else read_request(pose, frame, prompt, n, seed, record, str(like), flags, config, own, quiet=as_json)
+    )
     models = read_models(named, record) if chosen == OURS else None
 
     from h2d.infer.session import Session, first_size

@@ -24,8 +24,11 @@ def read_request(
     flags: dict[str, Any],
     config: Path | None,
     overrides: list[str],
+    *,
+    quiet: bool = False,
 ) -> "Request":
-    """What is to be made: anew, or after the picture `like`, whose record that is."""
+    """What is to be made: anew, or after the picture `like`, whose record that is. A photograph's pose is told."""
+    from h2d.cli.photographs import is_photograph, pose_of_photograph
     from h2d.infer.batch_lines import NO_CHARACTER
     from h2d.infer.requests import Request, request_of, varied
     from h2d.pose.examples import find_pose
@@ -34,15 +37,23 @@ def read_request(
         raise UserError("--prompt is empty: say what the picture shows")
     if prompt is not None and NO_CHARACTER.search(prompt):  # as bytes of another encoding reach Python
         raise UserError("--prompt is not UTF-8: say what the picture shows in characters of Unicode")
-    given = find_pose(pose, frame=frame) if pose else None
+    if record is None and (pose is None or prompt is None):
+        missing = "--pose" if pose is None else "--prompt"
+        raise UserError(f'{missing} is missing: h2d sample --pose pose.json --prompt "a person waves"')
+    if pose is None:
+        given = None
+    elif is_photograph(pose):
+        refuse({"frame": frame}, f"{pose} is a photograph")
+        given = pose_of_photograph(pose, quiet=quiet)
+    else:
+        given = find_pose(pose, frame=frame)
     if record is not None:
         request = request_of(record, like)
         seeds = None if seed is None and num == 1 else _seeds(request.only if seed is None else seed, num)
         options = read_options(flags, config, overrides, over=request.options)
         return varied(request, prompt=prompt, pose=given, seeds=seeds, options=options)
-    if given is None or prompt is None:
-        missing = "--pose" if given is None else "--prompt"
-        raise UserError(f'{missing} is missing: h2d sample --pose pose.json --prompt "a person waves"')
+    assert given is not None
+    assert prompt is not None
     options = read_options(flags, config, overrides)
     return Request(prompt=prompt, pose=given, seeds=_seeds(seed, num), options=options)
 

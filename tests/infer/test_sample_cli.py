@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 
 from h2d.cli import app
 from h2d.errors import UserError
+from h2d.images import encode_png
 from h2d.infer.picture_files import file_stem, grid, unused
 from h2d.infer.provenance import read_record, write_png
 from h2d.infer.session import Session, other_sampling
 from h2d.pose.openpose_json import write_pose
+from h2d.synth.render import render
+from h2d.synth.sampling import sample_scene
 
 ASK = ("--pose", "pose.json", "--prompt", "x")
 FEW = ("--steps", "2", "--set", "hand_attempts=1")
@@ -164,6 +167,24 @@ def test_every_step_is_saved_with_one_sheet(here):
     assert pixels(here / "one" / "sheet.png").shape[1] > 600
 
 
+def test_a_pose_may_be_a_photograph(here):
+    pytest.importorskip("mediapipe", reason="the extra `annotate` is not installed")
+    from h2d.annotate.extract import extract_pose
+
+    drawing = render(sample_scene(0, frame="selfie", size_hw=(320, 320), gesture="palm", background="plain"))
+    (here / "photo.png").write_bytes(encode_png(drawing.picture))
+    ask = ("--pose", "photo.png", "--prompt", "x", "--seed", "4", *FEW)
+    done = run(*ask, "--out", "a.png")
+    assert done.exit_code == 0, done.output
+    assert "photo.png: 1 person: body" in done.stdout
+    found = extract_pose(drawing.picture, name="photo.png").pose
+    assert read_record(here / "a.png")["pose"]["hash"] == found.pose_hash()
+    assert json.loads(run(*ask, "--out", "b.png", "--json").stdout)["pictures"][0]["path"] == "b.png"
+    again = run("--like", "a.png", "--out", "c.png")
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(pixels("a.png"), pixels("c.png"))
+
+
 def test_a_size_and_a_config_file(here):
     (here / "options.yaml").write_text("num_inference_steps: 2\nguidance_scale: 1.0\nhand_attempts: 1\n")
     done = run("--pose", "pose.json", "--prompt", "x", "--size", "96x160", "--config", "options.yaml", "--out", "a.png")
@@ -188,6 +209,9 @@ def test_a_saved_pipeline_serves_too(here, pipe):
         (["--pose", "pose.json", "--prompt", "caf\udce9"], "--prompt is not UTF-8"),
         (["--pose", "no.json", "--prompt", "x"], "no.json: cannot be read"),
         (["--pose", "pose.json", "--prompt", "x", "--size", "512"], "--size 512: give WIDTHxHEIGHT"),
+        (["--pose", "no.jpg", "--prompt", "x"], "no.jpg: cannot be read: No such file or directory: give a picture"),
+        (["--pose", "no.jpg", "--prompt", "x", "--frame", "0"], "--frame: no.jpg is a photograph: leave it out"),
+        (["--pose", "no.jpg"], "--prompt is missing"),
         ([*ASK, "--size", "100x128"], "size 100x128: its sides are multiples of 16: give --size 96x128"),
         (["--pose", "pose.json", "--prompt", "x", "--scheduler", "pndm"], "unknown scheduler 'pndm'"),
         (["--pose", "pose.json", "--prompt", "x", "--blend", "soft"], "unknown blending 'soft'"),
