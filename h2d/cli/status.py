@@ -1,27 +1,43 @@
-"""`h2d status DIR`: how far a preparation is."""
+"""`h2d status DIR`: how far a preparation or a training is."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from h2d.cli.console import console
 from h2d.cli.folders import read_location
-from h2d.cli.output import print_json
+from h2d.cli.output import print_json, say
 from h2d.cli.wording import counted, duration
+
+if TYPE_CHECKING:
+    from h2d.train.run_log import RunStatus
 
 
 def status(
     folder: Annotated[
-        Any, typer.Argument(metavar="DIR", parser=read_location, help="The manifest's folder or address.")
+        Any,
+        typer.Argument(
+            metavar="DIR", parser=read_location, help="A manifest's folder or address, or a run of h2d train."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Show how far a preparation is; works while it runs."""
+    """Show how far a preparation or a training is; works while it runs."""
     from rich.table import Table
 
     from h2d.pipelines.status import read_status
+    from h2d.train.run_log import is_run, read_run
 
+    if isinstance(folder, Path) and is_run(folder):
+        run = read_run(folder)
+        if as_json:
+            print_json(asdict(run))
+        else:
+            _say_run(folder, run)
+        return
     state = read_status(folder)
     plan = state.plan
     if as_json:
@@ -70,6 +86,22 @@ def status(
         console.print("Not complete: run the same h2d prepare command to go on.")
     else:
         console.print("Complete: " + ", ".join(f"{count} {name}" for name, count in state.counts.items()))
+
+
+def _say_run(out: Path, run: "RunStatus") -> None:
+    """A training, in three to five lines."""
+    pace = ""
+    if run.samples_per_s is not None and run.seconds_ago is not None:
+        left = f", {duration(run.seconds_left)} left at that rate" if run.seconds_left else ""
+        pace = f", {run.samples_per_s:.3g} samples/s{left} (last step {duration(run.seconds_ago)} ago)"
+    say(f"{out}: training {run.stage}, step {run.step} of {run.steps}{pace}")
+    if run.loss is not None:
+        say(f"loss        {run.loss:.4g}, mean of the last steps")
+    if run.validation is not None:
+        say(f"validation  {run.validation[1]:.4g} after step {run.validation[0]}")
+    say(f"checkpoint  {run.checkpoint or 'none yet'}")
+    if run.step < run.steps:
+        say("Not complete: where it was stopped, the same h2d train command goes on from the checkpoint.")
 
 
 def _say_running(state: Mapping[str, Any]) -> None:

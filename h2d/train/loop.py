@@ -22,10 +22,11 @@ from h2d.train.loading import on_device, step_batches
 from h2d.train.looking import Looker
 from h2d.train.plan import Plan, plan
 from h2d.train.report import write_report
+from h2d.train.run_log import CONFIG_FILE, cut_log, read_log
 from h2d.train.setting_up import build_networks, check_gpu_memory, share_of, start_accelerator, start_trackers
 from h2d.train.stage import Batch
 from h2d.train.step import Stepper
-from h2d.train.step_log import StepLog, Watch, cut_log, read_log
+from h2d.train.step_log import StepLog, Watch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +90,7 @@ class _Run:
             if fresh and out.exists():
                 shutil.rmtree(out)
             out.mkdir(parents=True, exist_ok=True)
-            write_json(out / "config.json", as_plain(self._config))
+            write_json(out / CONFIG_FILE, as_plain(self._config))
             remove_unfinished(out)
             cut_log(out, self._plan.first_step)
         self._accelerator.wait_for_everyone()

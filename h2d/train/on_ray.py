@@ -18,7 +18,8 @@ from h2d.train.checkpoints import load_state, newest
 from h2d.train.config import TrainConfig
 from h2d.train.loop import Outcome, train
 from h2d.train.plan import plan
-from h2d.train.step_log import LOG_FILE, Watch, read_log
+from h2d.train.run_log import LOG_FILE, read_log
+from h2d.train.step_log import Watch
 
 _POLL_S: Final = 0.5
 

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -19,9 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from h2d.errors import JobError
-from h2d.manifests.files import write_text
-
-LOG_FILE: Final = "log.jsonl"
+from h2d.train.run_log import LOG_FILE
 
 
 @runtime_checkable
@@ -120,17 +118,3 @@ class StepLog:
             f"step {pending.step}: {', '.join(wrong)} not finite; samples: {', '.join(bad)}: "
             "the last checkpoint is whole; lower optimizer.learning_rate or look at these samples"
         )
-
-
-def read_log(out: Path) -> list[dict[str, Any]]:
-    """The records of a run so far; none before its first step. A line that is being written is left out."""
-    path = out / LOG_FILE
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-
-
-def cut_log(out: Path, step: int) -> None:
-    """Forget what was logged after the checkpoint that the run goes on from."""
-    records = [record for record in read_log(out) if record["step"] <= step]
-    write_text(out / LOG_FILE, "".join(f"{json.dumps(record)}\n" for record in records))

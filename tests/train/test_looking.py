@@ -15,7 +15,7 @@ from h2d.train.hand import HandStage
 from h2d.train.loading import fixed_batch, on_device
 from h2d.train.loop import train
 from h2d.train.plan import plan
-from h2d.train.step_log import read_log
+from h2d.train.run_log import read_log
 
 LEVELS = (100, 300, 500, 700, 900)
 NUM_ROWS = 5

@@ -28,8 +28,9 @@ from h2d.train.checkpoints import newest
 from h2d.train.loop import train
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
 from h2d.train.rows import Group, Rows, divide
+from h2d.train.run_log import cut_log, read_log
 from h2d.train.setting_up import place
-from h2d.train.step_log import Measured, StepLog, cut_log, read_log
+from h2d.train.step_log import Measured, StepLog
 
 STAGES = {
     "stand-in": {},

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from stand_in import Silent, StandIn, StandInOptions, stand_in_config
 
 from h2d.train.loop import train
-from h2d.train.step_log import read_log
+from h2d.train.run_log import read_log
 
 OUTPUT = {"checkpoint_every": 1, "keep_checkpoints": 4, "validate_every": 0, "preview_every": 0}
 

@@ -1,0 +1,69 @@
+"""`h2d status` of a training; of a preparation it is tested with the pipelines."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from h2d.cli import app
+from h2d.errors import UserError
+
+
+def status(*arguments):
+    done = CliRunner().invoke(app, ["status", *map(str, arguments)])
+    if isinstance(done.exception, UserError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """Four of ten steps, the last line half written, a checkpoint after the third."""
+    (tmp_path / "config.json").write_text(json.dumps({"stage": "hand", "steps": 10, "global_batch": 32}))
+    records = [
+        {"step": 1, "loss": 0.4, "samples_per_s": 8.0},
+        {"step": 2, "loss": 0.2, "samples_per_s": 8.0, "validation": 0.75},
+        {"step": 3, "loss": 0.2, "samples_per_s": 8.0, "validation": 0.25},
+        {"step": 4, "loss": 0.4, "samples_per_s": 16.0},
+    ]
+    lines = "".join(f"{json.dumps(record)}\n" for record in records)
+    (tmp_path / "log.jsonl").write_text(lines + '{"step": 5, "lo')
+    (tmp_path / "checkpoints" / "step-0000003").mkdir(parents=True)
+    return tmp_path
+
+
+def test_a_training_tells_how_far_it_is(run):
+    told = re.sub(r"last step \d+ s ago", "last step now", status(run))
+    assert told.splitlines() == [
+        f"{run}: training hand, step 4 of 10, 16 samples/s, 12 s left at that rate (last step now)",
+        "loss        0.3, mean of the last steps",
+        "validation  0.25 after step 3",
+        f"checkpoint  {run}/checkpoints/step-0000003",
+        "Not complete: where it was stopped, the same h2d train command goes on from the checkpoint.",
+    ]
+    assert json.loads(status(run, "--json"))["validation"] == [3, 0.25]
+
+
+def test_a_training_before_its_first_step_and_after_its_last(run):
+    log = run / "log.jsonl"
+    log.write_text('{"step": 10, "loss": 0.5, "samples_per_s": 16.0}\n')
+    told = status(run)
+    assert "step 10 of 10, 16 samples/s (last step" in told
+    assert "Not complete" not in told
+    log.unlink()
+    (run / "checkpoints" / "step-0000003").rmdir()
+    assert status(run).splitlines()[:2] == [f"{run}: training hand, step 0 of 10", "checkpoint  none yet"]
+
+
+def test_neither_a_preparation_nor_a_training_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="nothing was prepared here"):
+        status(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json: cannot be read: .*: run h2d train again"):
+        status(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="nothing was prepared here"):
+        status(tmp_path)
