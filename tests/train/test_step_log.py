@@ -7,7 +7,8 @@ import torch
 from accelerate import Accelerator
 from stand_in import Silent
 
-from h2d.train.step_log import Measured, StepLog, read_log
+from h2d.train.run_log import read_log
+from h2d.train.step_log import Measured, StepLog
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
