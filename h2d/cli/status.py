@@ -1,4 +1,4 @@
-"""`h2d status DIR`: how far a preparation or a training is."""
+"""`h2d status DIR`: how far a preparation, a training or an evaluation is."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,8 +11,10 @@ from h2d.cli.console import console
 from h2d.cli.folders import read_location
 from h2d.cli.output import print_json, say
 from h2d.cli.wording import counted, duration
+from h2d.errors import UserError
 
 if TYPE_CHECKING:
+    from h2d.eval.progress import EvaluationProgress
     from h2d.train.run_log import RunStatus
 
 
@@ -20,14 +22,17 @@ def status(
     folder: Annotated[
         Any,
         typer.Argument(
-            metavar="DIR", parser=read_location, help="A manifest's folder or address, or a run of h2d train."
+            metavar="DIR",
+            parser=read_location,
+            help="A manifest's folder or address, or a run of h2d train or h2d evaluate.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Show how far a preparation or a training is; works while it runs."""
+    """Show how far a preparation, a training or an evaluation is; works while it runs."""
     from rich.table import Table
 
+    from h2d.eval.progress import is_evaluation, read_progress
     from h2d.pipelines.status import read_status
     from h2d.train.run_log import is_run, read_run
 
@@ -38,6 +43,19 @@ def status(
         else:
             _say_run(folder, run)
         return
+    if isinstance(folder, Path) and is_evaluation(folder):
+        evaluation = read_progress(folder)
+        if as_json:
+            print_json(asdict(evaluation))
+        else:
+            _say_evaluation(folder, evaluation)
+        return
+    if not (folder / "work").exists():
+        if (folder / "manifest.json").exists():
+            raise UserError(f"{folder}: a manifest without its work folder: what is in it: h2d manifest stats {folder}")
+        raise UserError(
+            f"{folder}: h2d prepare, h2d train and h2d evaluate have not worked here: give the folder of --out"
+        )
     state = read_status(folder)
     plan = state.plan
     if as_json:
@@ -102,6 +120,26 @@ def _say_run(out: Path, run: "RunStatus") -> None:
     say(f"checkpoint  {run.checkpoint or 'none yet'}")
     if run.step < run.steps:
         say("Not complete: where it was stopped, the same h2d train command goes on from the checkpoint.")
+
+
+def _say_evaluation(out: Path, evaluation: "EvaluationProgress") -> None:
+    """A line for each method."""
+    total, folders = evaluation.num_pictures, evaluation.folders
+    say(f"{out}: evaluation on {counted(total, 'picture')}")
+    width = max((len(folder.title) for folder in folders), default=0)
+    for folder in folders:
+        state = f"{folder.num_made} of {total}"
+        if folder.is_measured:
+            state += ", measured"
+        elif folder.num_made < total and folder.seconds_per_picture and folder.seconds_ago is not None:
+            left = duration(folder.seconds_per_picture * (total - folder.num_made))
+            state += (
+                f", {folder.seconds_per_picture:.3g} s a picture, {left} left at that rate"
+                f" (last picture {duration(folder.seconds_ago)} ago)"
+            )
+        say(f"{folder.title:{width}}  {state}")
+    if not all(folder.is_measured for folder in folders) or len(folders) < 2:
+        say("Not complete: where it was stopped, the same h2d evaluate command goes on.")
 
 
 def _say_running(state: Mapping[str, Any]) -> None:

@@ -24,11 +24,11 @@ from h2d.eval.measure import found_poses
 from h2d.eval.measured import Measures, Statistic, Undefined
 from h2d.eval.options import MeasureConfig
 from h2d.eval.pairing import paired_people
-from h2d.eval.picture_list import PictureList
+from h2d.eval.picture_list import LIST_FILE, PictureList
 from h2d.eval.pictures import REAL, PictureFolder
 from h2d.eval.pose_accuracy import pose_measures
 from h2d.eval.results import RESULTS_FILE, Results
-from h2d.eval.run import LIST_FILE, list_of
+from h2d.eval.run import list_of
 from h2d.eval.summary import groups_of, truth_of
 from h2d.eval.text_alignment import clipsim
 

@@ -21,6 +21,8 @@ from h2d.pose.layouts import NUM_POINTS
 from h2d.pose.points import missing_points
 from h2d.pose.pose import Pose
 
+LIST_FILE: Final = "list.jsonl"
+"""Its name in the folder of a run."""
 VERSION: Final = 1
 _FORMAT: Final = "h2d_list"
 _DECIMALS: Final = 3

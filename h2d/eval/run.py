@@ -19,7 +19,7 @@ from h2d.eval.looking import choose_looks
 from h2d.eval.measure import measure_run
 from h2d.eval.methods import METHODS, MethodOptions, make_method
 from h2d.eval.options import MeasureConfig
-from h2d.eval.picture_list import PictureList, read_list
+from h2d.eval.picture_list import LIST_FILE, PictureList, read_list
 from h2d.eval.pictures import MADE_FILE, REAL, PictureFolder, copy_real
 from h2d.eval.placing import Watch, placed_device
 from h2d.eval.report import write_reports
@@ -27,7 +27,6 @@ from h2d.eval.results import Results
 from h2d.manifests.files import refuse_unwritable
 from h2d.manifests.io import Location
 
-LIST_FILE: Final = "list.jsonl"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 
 

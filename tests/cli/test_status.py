@@ -1,4 +1,4 @@
-"""`h2d status` of a training; of a preparation it is tested with the pipelines."""
+"""`h2d status` of a training; of a preparation and an evaluation it is tested with these."""
 
 import json
 import re
@@ -58,12 +58,16 @@ def test_a_training_before_its_first_step_and_after_its_last(run):
     assert status(run).splitlines()[:2] == [f"{run}: training hand, step 0 of 10", "checkpoint  none yet"]
 
 
-def test_neither_a_preparation_nor_a_training_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="nothing was prepared here"):
+def test_a_folder_of_nothing_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="h2d evaluate have not worked here: give the folder of --out"):
         status(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json: cannot be read: .*: run h2d train again"):
         status(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(UserError, match="nothing was prepared here"):
+    with pytest.raises(UserError, match="h2d evaluate have not worked here: give the folder of --out"):
+        status(tmp_path)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="without its work folder: what is in it: h2d manifest stats"):
         status(tmp_path)
