@@ -1,8 +1,8 @@
 """Poses out of photographs, and the lines that say what was found."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from h2d.cli.output import say
 
@@ -13,19 +13,22 @@ if TYPE_CHECKING:
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
+TellFound: TypeAlias = "Callable[[Path, Extracted, Mapping[str, int]], None]"
+"""Told the photograph, what was found in it, and how many points of each part."""
+
+
 def is_photograph(path: Path) -> bool:
     """Whether a pose is asked of a picture, by its name; whether it shows a person is found later."""
     return path.suffix.lower() in _SUFFIXES
 
 
-def pose_of_photograph(photo: Path, *, quiet: bool) -> "Pose":
-    """The pose of the most prominent person by MediaPipe, told in a line; raises `UserError` where there is none."""
+def pose_of_photograph(photo: Path, tell: TellFound) -> "Pose":
+    """The pose of the most prominent person by MediaPipe; raises `UserError` where there is none."""
     from h2d.annotate.extract import extract_pose, read_photograph
     from h2d.pose.checks import inventory
 
     found = extract_pose(read_photograph(photo), name=str(photo))
-    if not quiet:
-        tell_found(photo, found, inventory(found.pose)[0])
+    tell(photo, found, inventory(found.pose)[0])
     return found.pose
 
 
@@ -36,6 +39,12 @@ def tell_found(photo: Path, found: "Extracted", counts: Mapping[str, int]) -> No
     for side, hand in found.hands.items():
         if hand.checks:
             say(f"  doubtful {side} hand: {', '.join(hand.checks)}")
+
+
+def as_plain(found: "Extracted") -> dict[str, Any]:
+    """What was found, for machines: how many people, and by whom each hand and what is doubtful about it."""
+    hands = {side: {"found_by": hand.found_by, "checks": hand.checks} for side, hand in found.hands.items()}
+    return {"persons": found.num_persons, "hands": hands}
 
 
 def parts_listed(counts: Mapping[str, int]) -> str:

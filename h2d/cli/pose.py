@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from h2d.cli.output import print_json, say, write_png
-from h2d.cli.photographs import parts_listed, tell_found
+from h2d.cli.photographs import as_plain, parts_listed, tell_found
 from h2d.cli.wording import counted
 from h2d.errors import UserError
 
@@ -59,8 +59,7 @@ def extract(
     written = read_pose(path, size_hw=found.pose.size_hw)
     told = _told(written)
     if json:
-        hands = {side: {"found_by": hand.found_by, "checks": hand.checks} for side, hand in found.hands.items()}
-        print_json({"pose": path, "overlay": draw, "persons": found.num_persons, "hands": hands, **told})
+        print_json({"pose": path, "overlay": draw, **as_plain(found), **told})
         return
     tell_found(photo, found, told["people"][0])
     for finding in told["findings"]:

@@ -1,6 +1,6 @@
 """`h2d sample`: a pose and a prompt to pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +8,7 @@ import typer
 
 from h2d.cli.console import errors
 from h2d.cli.output import print_json, say
+from h2d.cli.photographs import as_plain, tell_found
 from h2d.cli.sample_choices import (
     read_device,
     read_models,
@@ -21,6 +22,7 @@ from h2d.cli.sample_files import PictureFiles, check_out
 from h2d.cli.start import one_thread_if_small, uncollected
 
 if TYPE_CHECKING:
+    from h2d.annotate.extract import Extracted
     from h2d.infer.requests import Request
     from h2d.infer.session import MethodSession
 
@@ -143,12 +145,20 @@ def sample(
     ours_alone = {**named, "offload": offload or None, "compile": compiled or None, **flags}
     chosen = read_method(method, record, ours_alone, intermediates=save_intermediates)
     own = own_overrides(chosen, overrides or [], config, record)
+    photograph: dict[str, Any] = {}
+
+    def tell_photograph(photo: Path, found: "Extracted", counts: Mapping[str, int]) -> None:
+        if as_json:
+            photograph.update(path=photo, **as_plain(found))
+        else:
+            tell_found(photo, found, counts)
+
     with uncollected():
         import h2d.infer.session  # noqa: F401  # torch, diffusers and transformers, which all that follows needs
     request = (
         None
         if batch
-        else read_request(pose, frame, prompt, n, seed, record, str(like), flags, config, own, quiet=as_json)
+        else read_request(pose, frame, prompt, n, seed, record, str(like), flags, config, own, tell_photograph)
     )
     models = read_models(named, record) if chosen == OURS else None
 
@@ -196,7 +206,14 @@ def sample(
         remarks = session.remarks(record)
     files = PictureFiles(out, count=request.count, intermediates=save_intermediates, grid=grid)
     notes = _make(session, request, files, at_once, quiet=as_json)
-    _tell(files, files.finish(), notes, remarks, request, as_json=as_json)
+    others = files.finish()
+    if not as_json:
+        _tell(files, others, notes, remarks, request)
+        return
+    rows = zip(files.pictures, request.wanted_seeds, notes, strict=True)
+    pictures = [{"path": path, "seed": seed, "notes": list(some)} for path, seed, some in rows]
+    told = {"photograph": photograph} if photograph else {}
+    print_json({**told, "pictures": pictures, "files": [*files.pictures, *others], "remarks": list(remarks)})
 
 
 def _make(
@@ -230,15 +247,8 @@ def _tell(
     notes: Sequence[tuple[str, ...]],
     remarks: Sequence[str],
     request: "Request",
-    *,
-    as_json: bool,
 ) -> None:
-    rows = list(zip(files.pictures, request.wanted_seeds, notes, strict=True))
-    if as_json:
-        pictures = [{"path": path, "seed": seed, "notes": list(some)} for path, seed, some in rows]
-        print_json({"pictures": pictures, "files": [*files.pictures, *others]})
-        return
-    for path, seed, some in rows:
+    for path, seed, some in zip(files.pictures, request.wanted_seeds, notes, strict=True):
         say(f"{path}  seed {seed}")
         for note in dict.fromkeys(some):
             say(f"  {note}")

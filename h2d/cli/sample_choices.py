@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from h2d.errors import UserError
 
 if TYPE_CHECKING:
+    from h2d.cli.photographs import TellFound
     from h2d.infer.choosing import Models
     from h2d.infer.options import SampleOptions
     from h2d.infer.requests import Request
@@ -24,10 +25,9 @@ def read_request(
     flags: dict[str, Any],
     config: Path | None,
     overrides: list[str],
-    *,
-    quiet: bool = False,
+    tell: "TellFound",
 ) -> "Request":
-    """What is to be made: anew, or after the picture `like`, whose record that is. A photograph's pose is told."""
+    """What is to be made: anew, or after the picture `like`, whose record that is; `tell` is told of a photograph."""
     from h2d.cli.photographs import is_photograph, pose_of_photograph
     from h2d.infer.batch_lines import NO_CHARACTER
     from h2d.infer.requests import Request, request_of, varied
@@ -44,7 +44,7 @@ def read_request(
         given = None
     elif is_photograph(pose):
         refuse({"frame": frame}, f"{pose} is a photograph")
-        given = pose_of_photograph(pose, quiet=quiet)
+        given = pose_of_photograph(pose, tell)
     else:
         given = find_pose(pose, frame=frame)
     if record is not None:

@@ -111,7 +111,7 @@ def _say_run(out: Path, run: "RunStatus") -> None:
     pace = ""
     if run.samples_per_s is not None and run.seconds_ago is not None:
         left = f", {duration(run.seconds_left)} left at that rate" if run.seconds_left else ""
-        pace = f", {run.samples_per_s:.3g} samples/s{left} (last step {duration(run.seconds_ago)} ago)"
+        pace = f", {run.samples_per_s:,.1f} samples/s{left} (last step {duration(run.seconds_ago)} ago)"
     say(f"{out}: training {run.stage}, step {run.step} of {run.steps}{pace}")
     if run.loss is not None:
         say(f"loss        {run.loss:.4g}, mean of the last steps")
@@ -150,7 +150,7 @@ def _say_running(state: Mapping[str, Any]) -> None:
     console.print(
         f"{state['stage']}: {state['done']} of {state['total']}, {rates['last_minute']:g}/s in the last minute, "
         f"{rates['overall']:g}/s overall{'' if left is None else f', {duration(left)} left'}  "
-        f"(host {state['host']}, process {state['pid']}, {duration(time.time() - state['written'])} ago)",
+        f"(host {state['host']}, process {state['pid']}, {duration(max(0.0, time.time() - state['written']))} ago)",
         highlight=False,
         soft_wrap=True,
     )

@@ -170,17 +170,9 @@ class TwoStage:
         self._pipe = None
 
     def _settings(self) -> dict[str, Any]:
-        from h2d.infer.schedulers import name_of
-
-        sample, pipe = self._sample(), self._pipe
         return {
             "networks": self._models().as_record(),
-            "scheduler": sample.scheduler or name_of(pipe.scheduler),
-            "steps": pipe.num_steps(sample),
-            "guidance_scale": pipe.guidance_of("body", sample),
-            "hand_guidance_scale": pipe.guidance_of("hand", sample),
-            "eta": pipe.eta_of(sample),
-            "control_scale": pipe.control_scale_of(sample),
+            **self._pipe.settled(self._sample()),
             "precision": dtype_of(self._options),
         }
 

@@ -68,5 +68,5 @@ def _progress(folder: PictureFolder, pictures: PictureList, measured_at: float |
         num_made=len(made_at),
         is_measured=not lacking and measured_at is not None and measured_at >= made_at[-1],
         seconds_per_picture=(last[-1] - last[0]) / (len(last) - 1) if len(last) > 1 else None,
-        seconds_ago=time.time() - made_at[-1] if made_at else None,
+        seconds_ago=max(0.0, time.time() - made_at[-1]) if made_at else None,
     )

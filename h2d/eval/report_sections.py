@@ -210,7 +210,7 @@ def about_intervals(results: Results) -> str:
     if not facts["resamples"]:
         return ""
     whole = ", whole persons at a time" if facts["grouped_by"] == "subject" else ""
-    said = f"{facts['level']:.0%} intervals by bootstrap, {facts['resamples']:,} resamples of the pictures{whole}."
+    said = f"{facts['level'] * 100:g}% intervals by bootstrap, {facts['resamples']:,} resamples of the pictures{whole}."
     found = {one.interval.method for method in results.methods for one in method.measures.values() if one.interval}
     if "centred" in found:
         said += (

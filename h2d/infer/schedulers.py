@@ -19,6 +19,8 @@ SCHEDULERS: Final = {
     "euler": "diffusers:EulerDiscreteScheduler",
 }
 
+DEFAULT_SCHEDULER: Final = "ddim"
+"""The paper's."""
 DEFAULT_STEPS: Final = {"ddim": 50, "dpm++": 20, "unipc": 20, "euler": 30}
 """The paper is silent; what the samplers are commonly used with."""
 
@@ -37,6 +39,12 @@ def name_of(scheduler: Any) -> str:
     """The name of a scheduler's class, or the class itself where it has none in the table."""
     kind = type(scheduler).__name__
     return next((name for name, place in SCHEDULERS.items() if place.endswith(f":{kind}")), kind)
+
+
+def draws_noise(scheduler: Any) -> bool:
+    """Whether a scheduler, or the one of a name, takes `eta`: DDIM alone draws as much noise anew as it is told."""
+    kind = resolve(SCHEDULERS, scheduler, kind="scheduler") if isinstance(scheduler, str) else scheduler
+    return bool(accepted(kind, eta=None))
 
 
 def levels(scheduler: Any) -> tuple[Float64[Tensor, "n1"], Float64[Tensor, "n1"]]:

@@ -30,6 +30,22 @@ OnStep: TypeAlias = Callable[[str, int, int], None]
 """Told of each finished step: its stage, its number from 0, and how many there are."""
 
 TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_FLAGS: Final = {
+    "scheduler": "--scheduler {}",
+    "steps": "--steps {}",
+    "guidance_scale": "--guidance {}",
+    "hand_guidance_scale": "--set hand_guidance_scale={}",
+    "eta": "--set eta={}",
+    "control_scale": "--set controlnet_conditioning_scale={}",
+}
+"""What gives each setting of a picture's record."""
+_BASELINE_FLAGS: Final = {
+    "steps": "--steps {}",
+    "guidance_scale": "--guidance {}",
+    "eta": "--set baseline.eta={}",
+    "control_scale": "--set baseline.control_scale={}",
+}
+"""The same of the other methods; their scheduler is never another's to state."""
 _PACKAGES: Final = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 
 
@@ -149,20 +165,12 @@ class Session:
         return output_size(item.pose.size_hw, wanted, short_px=short, multiple=multiple)
 
     def _record(self, item: Item, options: SampleOptions) -> dict[str, Any]:
-        scheduler = self.pipe.fresh_scheduler("body", options)
         return {
             "method": "two-stage",
             "prompt": item.prompt,
             "seed": item.seed,
             "options": as_plain(options),
-            "resolved": {
-                "scheduler": type(scheduler).__name__,
-                "steps": len(scheduler.timesteps),
-                "guidance_scale": self.pipe.guidance_of("body", options),
-                "hand_guidance_scale": self.pipe.guidance_of("hand", options),
-                "eta": self.pipe.eta_of(options),
-                "control_scale": self.pipe.control_scale_of(options),
-            },
+            "resolved": self.pipe.settled(options),
             "pose": pose_record(item.pose),
             "models": self._models.as_record(),
             "hand_photo_sha256": _sha256_of_photo(options.hand_photo) if options.hand_photo else None,
@@ -241,11 +249,11 @@ def other_surroundings(record: Mapping[str, Any], now: Mapping[str, Any]) -> lis
 
 def other_sampling(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What the weights' own settings changed since then, a line each; records of old say less."""
-    then = record.get("resolved", {})
+    then, flags = record.get("resolved", {}), _FLAGS if record["method"] == "two-stage" else _BASELINE_FLAGS
     return [
-        f"{name} was {then[name]} then and is {value} now: give it, to make the same picture"
+        f"{name} was {then[name]} then and is {value} now: {flags[name].format(then[name])} makes the same picture"
         for name, value in now["resolved"].items()
-        if name in then and then[name] != value
+        if name in flags and None not in (then.get(name), value) and then[name] != value
     ]
 
 

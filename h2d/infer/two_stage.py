@@ -28,8 +28,8 @@ from h2d.infer.makers import MAKERS
 from h2d.infer.options import SampleOptions
 from h2d.infer.outpaint import outpaint, prepare
 from h2d.infer.output import TwoStageOutput
-from h2d.infer.schedulers import DEFAULT_STEPS, make_scheduler, name_of
-from h2d.infer.text import cut_notes, encode_prompts, unknown_notes
+from h2d.infer.schedulers import DEFAULT_SCHEDULER, DEFAULT_STEPS, draws_noise, make_scheduler, name_of
+from h2d.infer.text import encode_prompts, negative_notes, prompt_notes
 from h2d.infer.zoom import Enlarged, zoom_hands
 from h2d.models.base import cell_px_of, size_multiple_of
 from h2d.models.conditioning import SIGMA_PX
@@ -239,6 +239,17 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         scale: float = self.config.controlnet_conditioning_scale if asked is None else asked
         return scale
 
+    def settled(self, options: SampleOptions) -> dict[str, Any]:
+        """What a picture is sampled with in effect, JSON-ready; `eta` is None of a scheduler that takes none."""
+        return {
+            "scheduler": options.scheduler or name_of(self.scheduler),
+            "steps": self.num_steps(options),
+            "guidance_scale": self.guidance_of("body", options),
+            "hand_guidance_scale": self.guidance_of("hand", options),
+            "eta": self.eta_of(options) if draws_noise(options.scheduler or self.scheduler) else None,
+            "control_scale": self.control_scale_of(options),
+        }
+
     def blending_of(self, options: SampleOptions) -> Blending:
         """The strategy; a pipeline may have its own reach of an expanding mask: `expand_px`, as `Expanding.max_px`."""
         asked = options.blending()
@@ -257,7 +268,7 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         """Of either stage; a pipeline may be saved with its own number for its own scheduler."""
         own = self.config.num_inference_steps if options.scheduler is None else None
         name = options.scheduler or name_of(self.scheduler)
-        return options.num_inference_steps or own or DEFAULT_STEPS.get(name, DEFAULT_STEPS["ddim"])
+        return options.num_inference_steps or own or DEFAULT_STEPS.get(name, DEFAULT_STEPS[DEFAULT_SCHEDULER])
 
     def denoise(
         self,
@@ -319,16 +330,11 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
     def _unread(self, prompt: str, options: SampleOptions) -> list[str]:
-        texts = {"prompt": prompt, "prompt of the hands": options.hand_prompt or ""}
-        found = []
-        if any(self.guidance_of(stage, options) != 1 for stage in get_args(Stage)):
-            texts["negative prompt"] = options.negative_prompt
-        elif options.negative_prompt:
-            found.append("the negative prompt does nothing without guidance: --guidance 3 lets it")
-        return found + [
-            note
-            for of, text in texts.items()
-            for note in (*cut_notes(self.tokenizer, text, of=of), *unknown_notes(self.tokenizer, text, of=of))
+        is_guided = any(self.guidance_of(stage, options) != 1 for stage in get_args(Stage))
+        return [
+            *negative_notes(self.tokenizer, options.negative_prompt, is_guided=is_guided),
+            *prompt_notes(self.tokenizer, prompt),
+            *prompt_notes(self.tokenizer, options.hand_prompt or "", of="prompt of the hands"),
         ]
 
     def _outgrown(self, job: Job) -> list[str]:

@@ -40,7 +40,11 @@ def find_pose(
     bare name that is neither, or with the one that it is like.
     """
     file, name = folder / given, str(given)
-    if file.exists():
+    try:
+        is_there = file.exists()
+    except OSError:  # a name too long, a folder that may not be entered: reading it says so
+        is_there = True
+    if is_there:
         return read_pose(file, size_hw=size_hw, frame=frame)
     if name in EXAMPLES:
         return read_example(name, frame=frame)

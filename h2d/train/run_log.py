@@ -58,7 +58,7 @@ def read_run(out: Path) -> RunStatus:
         validation=validated[-1] if validated else None,
         samples_per_s=rate,
         seconds_left=(config["steps"] - last["step"]) * config["global_batch"] / rate if rate else None,
-        seconds_ago=time.time() - (out / LOG_FILE).stat().st_mtime if records else None,
+        seconds_ago=max(0.0, time.time() - (out / LOG_FILE).stat().st_mtime) if records else None,
         checkpoint=next(iter(checkpoint_folders(out)), None),
     )
 

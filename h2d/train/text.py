@@ -9,11 +9,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from h2d.models.words import known_words
+
 
 def caption_tokens(tokenizer: Any, caption: str | None) -> Int[Tensor, "t"]:
-    """The tokens of a caption, padded; of the empty text where there is none."""
+    """The tokens of a caption, padded, without words that a small vocabulary lacks; of no text where there is none.
+
+    As `h2d.infer.text.encode_prompts` reads prompts.
+    """
     length = tokenizer.model_max_length
-    tokens = tokenizer(caption or "", padding="max_length", max_length=length, truncation=True)
+    tokens = tokenizer(known_words(tokenizer, caption or ""), padding="max_length", max_length=length, truncation=True)
     return torch.tensor(tokens.input_ids)
 
 

@@ -1,7 +1,9 @@
 """`h2d status` of a training; of a preparation and an evaluation it is tested with these."""
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def run(tmp_path) -> Path:
 def test_a_training_tells_how_far_it_is(run):
     told = re.sub(r"last step \d+ s ago", "last step now", status(run))
     assert told.splitlines() == [
-        f"{run}: training hand, step 4 of 10, 16 samples/s, 12 s left at that rate (last step now)",
+        f"{run}: training hand, step 4 of 10, 16.0 samples/s, 12 s left at that rate (last step now)",
         "loss        0.3, mean of the last steps",
         "validation  0.25 after step 3",
         f"checkpoint  {run}/checkpoints/step-0000003",
@@ -47,11 +49,17 @@ def test_a_training_tells_how_far_it_is(run):
     assert json.loads(status(run, "--json"))["validation"] == [3, 0.25]
 
 
+def test_a_file_servers_clock_may_be_ahead(run):
+    later = time.time() + 60
+    os.utime(run / "log.jsonl", (later, later))
+    assert "(last step 0 s ago)" in status(run)
+
+
 def test_a_training_before_its_first_step_and_after_its_last(run):
     log = run / "log.jsonl"
     log.write_text('{"step": 10, "loss": 0.5, "samples_per_s": 16.0}\n')
     told = status(run)
-    assert "step 10 of 10, 16 samples/s (last step" in told
+    assert "step 10 of 10, 16.0 samples/s (last step" in told
     assert "Not complete" not in told
     log.unlink()
     (run / "checkpoints" / "step-0000003").rmdir()

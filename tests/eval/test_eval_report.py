@@ -315,11 +315,17 @@ def test_how_intervals_were_found_is_said_in_every_format_where_there_are_any(fi
     distances = replace(results, methods=(first, *results.methods[1:]))
     nothing = replace(results, intervals={**results.intervals, "resamples": 0})
     bootstrap, cut = "intervals by bootstrap, 20 resamples of the pictures", "and cut at 0"
-    cases = (results, [bootstrap], [cut]), (distances, [bootstrap, cut], []), (nothing, [], [bootstrap])
+    finer = replace(results, intervals={**results.intervals, "level": 0.999})
+    cases = (
+        (results, [f"95% {bootstrap}"], [cut]),
+        (finer, [f"99.9% {bootstrap}"], []),
+        (distances, [bootstrap, cut], []),
+        (nothing, [], [bootstrap]),
+    )
     for run, said, unsaid in cases:
         write_reports(run, picture_list, out)
         for name in ("report.html", "report.md", "report.tex"):
-            text = html.unescape((out / name).read_text())
+            text = html.unescape((out / name).read_text()).replace(r"\%", "%")
             assert all(words in text for words in said), name
             assert not any(words in text for words in unsaid), name
 

@@ -209,6 +209,8 @@ def test_weights_state_how_they_are_sampled(weights, tmp_path, hands):
     asked, said = made(eta=0.0, control_scale=0.0)
     assert said == {"steps": 3, "guidance_scale": 2.0, "eta": 0.0, "control_scale": 0.0}, "0 was asked for"
     assert not np.array_equal(asked, own)
+    _, said = made(scheduler="euler")
+    assert said == {"steps": 30, "guidance_scale": 2.0, "eta": None, "control_scale": 2.0}, "steps and eta are DDIM's"
     (control / SAMPLING_FILE).write_text('{"contol_scale": 2}')
     with pytest.raises(UserError, match=r"sampling\.json: contol_scale = 2: there is no such option"):
         made()

@@ -19,12 +19,14 @@ from h2d.infer.jobs import impossible
 from h2d.infer.loading import load_models
 from h2d.infer.options import SampleOptions
 from h2d.infer.provenance import read_record
-from h2d.infer.text import known_words, unknown_notes
+from h2d.infer.text import prompt_notes
 from h2d.infer.two_stage import TwoStagePipeline
 from h2d.models.base import load_tokenizer
 from h2d.models.shipped import SHIPPED, find_shipped, miniature_folder
+from h2d.models.words import known_words, unknown_words
 from h2d.pose.examples import read_example
 from h2d.registry import resolve
+from h2d.train.text import caption_tokens
 
 PROMPT = (
     "A person with brown skin and long black hair, in a yellow top with long sleeves, is {},"
@@ -101,13 +103,43 @@ def test_a_picture_has_the_colours_of_its_prompt(made):
 def test_words_that_it_does_not_know_are_named():
     tokenizer = load_tokenizer(miniature_folder() / "two_stage")
     known = "A person in a red top is making the peace sign."
-    assert unknown_notes(tokenizer, known) == []
-    assert unknown_notes(tokenizer, "a woman, studio photograph of a woman, red top") == [
+    assert prompt_notes(tokenizer, known) == []
+    assert prompt_notes(tokenizer, "a woman, studio photograph of a woman, red top") == [
         "left out of the prompt, as words that these networks do not know: woman, studio, photograph"
     ]
-    assert unknown_notes(range(49_408), "anything at all") == [], "CLIP's own has pieces of every word"
+    assert unknown_words(range(49_408), "anything at all") == [], "CLIP's own has pieces of every word"
     assert known_words(tokenizer, known) == known
     assert known_words(tokenizer, "A Woman, womanly in a red top") == "A , in a red top"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kept", "left_out"),
+    [
+        ("café person", "person", ["café"]),
+        ("Straße, person", ", person", ["straße"]),
+        ("женщина: a person", ": a person", ["женщина"]),
+        ("don't, person's", ", person's", ["don't"]),
+        ("a T-shirt, t-top", "a , t-top", ["t-shirt"]),
+        ("3 hands & 2 palms", "3 hands & 2 palms", []),
+    ],
+)
+def test_a_word_is_left_out_whole(prompt, kept, left_out):
+    tokenizer = load_tokenizer(miniature_folder() / "two_stage")
+    assert known_words(tokenizer, prompt) == kept
+    assert unknown_words(tokenizer, prompt) == left_out
+
+
+def test_training_reads_captions_as_sampling_reads_prompts():
+    tokenizer = load_tokenizer(miniature_folder() / "two_stage")
+    assert torch.equal(caption_tokens(tokenizer, "a woman in a red top"), caption_tokens(tokenizer, "a in a red top"))
+    many = "a person " + "zyzzyva " * 40 + "in red"
+    assert len(tokenizer(many).input_ids) > tokenizer.model_max_length
+    assert prompt_notes(tokenizer, many) == [
+        "left out of the prompt, as words that these networks do not know: zyzzyva"
+    ]
+    assert [note.split(":")[0] for note in prompt_notes(tokenizer, "red " * 80)] == [
+        f"the prompt has 82 tokens and {tokenizer.model_max_length} are read"
+    ]
 
 
 def test_a_word_that_it_does_not_know_changes_nothing(tmp_path):

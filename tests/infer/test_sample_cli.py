@@ -56,7 +56,7 @@ def test_a_pose_and_a_prompt_are_enough_and_repeat_to_the_bit(here):
     record = read_record(picture)
     assert record["prompt"] == "a person waves"
     assert record["resolved"] == {
-        "scheduler": "DDIMScheduler", "steps": 2, "guidance_scale": 7.5, "hand_guidance_scale": 7.5, "eta": 0.0,
+        "scheduler": "ddim", "steps": 2, "guidance_scale": 7.5, "hand_guidance_scale": 7.5, "eta": 0.0,
         "control_scale": 1.0,
     }  # fmt: skip
     assert set(record["weights"]) >= {"unet", "vae", "controlnet", "hand_unet", "mask_head"}
@@ -177,9 +177,12 @@ def test_a_pose_may_be_a_photograph(here):
     done = run(*ask, "--out", "a.png")
     assert done.exit_code == 0, done.output
     assert "photo.png: 1 person: body" in done.stdout
-    found = extract_pose(drawing.picture, name="photo.png").pose
-    assert read_record(here / "a.png")["pose"]["hash"] == found.pose_hash()
-    assert json.loads(run(*ask, "--out", "b.png", "--json").stdout)["pictures"][0]["path"] == "b.png"
+    found = extract_pose(drawing.picture, name="photo.png")
+    assert read_record(here / "a.png")["pose"]["hash"] == found.pose.pose_hash()
+    plain = json.loads(run(*ask, "--out", "b.png", "--json").stdout)
+    assert plain["pictures"][0]["path"] == "b.png"
+    told = plain["photograph"]
+    assert (told["path"], told["persons"], [*told["hands"]]) == ("photo.png", 1, [*found.hands])
     again = run("--like", "a.png", "--out", "c.png")
     assert again.exit_code == 0, again.output
     assert np.array_equal(pixels("a.png"), pixels("c.png"))
@@ -394,10 +397,18 @@ def test_offload_without_a_gpu_is_one_line():
 
 
 def test_what_the_networks_own_settings_were_then_is_told():
-    then = {"resolved": {"scheduler": "DDIMScheduler", "steps": 2, "eta": 1.0}}
-    now = {"resolved": {**then["resolved"], "eta": 0.0, "guidance_scale": 7.5}}
-    assert other_sampling(then, now) == ["eta was 1.0 then and is 0.0 now: give it, to make the same picture"]
-    assert other_sampling(then, then) == other_sampling({}, now) == []
+    then = {"method": "two-stage", "resolved": {"scheduler": "ddim", "steps": 2, "eta": 1.0}}
+    now = {**then, "resolved": {**then["resolved"], "eta": 0.0, "guidance_scale": 7.5}}
+    assert other_sampling(then, now) == ["eta was 1.0 then and is 0.0 now: --set eta=1.0 makes the same picture"]
+    others = other_sampling({**then, "method": "controlnet"}, now)
+    assert others == ["eta was 1.0 then and is 0.0 now: --set baseline.eta=1.0 makes the same picture"]
+    without = {**then, "resolved": {**then["resolved"], "eta": None}}
+    assert (
+        other_sampling(then, then)
+        == other_sampling({"method": "two-stage"}, now)
+        == other_sampling(then, without)
+        == []
+    )
 
 
 def test_one_pose_of_a_list_is_chosen(here):

@@ -64,6 +64,13 @@ def test_options_of_the_method_and_of_sampling(here):
     assert not np.array_equal(pixels("full.png"), pixels("half.png"))
 
 
+def test_what_is_not_read_of_a_negative_prompt_is_told():
+    ask = ("--method", "stable-diffusion", "--set", "baseline.base=miniature-base", *ASK, "--negative", "zyzzyva")
+    unguided, guided = run(*ask), run(*ask, "--guidance", "3")
+    assert "the negative prompt does nothing without guidance: --guidance 3 lets it" in unguided.output
+    assert "left out of the negative prompt, as words that these networks do not know: zyzzyva" in guided.output
+
+
 def test_the_same_by_another_method(here):
     assert run("--method", "controlnet", *ASK, "--out", "a.png").exit_code == 0
     done = run("--like", "a.png", "--method", "stable-diffusion", "--out", "b.png")

@@ -326,6 +326,11 @@ def test_long_prompts_are_cut_and_said(pipe, pose):
     assert any("tokens and 77 are read: without" in note for note in output.notes[0])
 
 
+def test_eta_is_settled_only_where_a_scheduler_takes_it(pipe):
+    assert pipe.settled(replace(FEW, eta=0.5))["eta"] == 0.5
+    assert pipe.settled(replace(FEW, eta=0.5, scheduler="dpm++"))["eta"] is None
+
+
 def test_what_does_not_go_together_is_one_line(pipe, pose):
     with pytest.raises(UserError, match="2 prompts and 3 poses: give one prompt"):
         pipe(["a", "b"], [pose] * 3, seed=1, options=FEW)

@@ -58,6 +58,12 @@ def test_what_is_like_an_examples_name_is_told_as_a_slip(slip):
         find_pose(slip)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}.json"])
+def test_a_name_that_no_file_may_have_is_one_line(name):
+    with pytest.raises(UserError, match=f"{name}: cannot be read: File name too long"):
+        find_pose(name)
+
+
 def test_a_file_comes_before_what_it_is_like(tmp_path):
     write_pose(read_example("palm"), tmp_path / "peac")
     assert find_pose("peac", folder=tmp_path).pose_hash() == read_example("palm").pose_hash()

@@ -4,7 +4,7 @@ Axis legend: b pictures, h w picture size, l k latent size.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -19,7 +19,7 @@ from h2d.infer.baselines import OWN_OPTIONS
 from h2d.infer.framing import output_size
 from h2d.infer.jobs import Job, make_jobs
 from h2d.infer.loop import Noise, first_noise, generator_of
-from h2d.infer.schedulers import DEFAULT_STEPS, SCHEDULERS
+from h2d.infer.schedulers import DEFAULT_SCHEDULER, DEFAULT_STEPS, SCHEDULERS, draws_noise
 from h2d.models.base import cell_px_of
 from h2d.models.reading import read_json
 from h2d.models.weights import named_or_path
@@ -47,7 +47,7 @@ class BaselineOptions:
     """Name or place of the network that sees the pose."""
     control_scale: float | None = None
     """How strongly it steers. None: what the weights state, else 1; 0.55 of HandRefiner."""
-    scheduler: str = "ddim"
+    scheduler: str = DEFAULT_SCHEDULER
     eta: float | None = None
     """How much of its noise a step of DDIM draws anew, 0 to 1. None: what the weights state, else 0."""
     first: Literal["controlnet", "stable-diffusion"] = "controlnet"
@@ -71,6 +71,7 @@ class StatedSampling:
     """What suits some weights, as a `SAMPLING_FILE` beside them says; None: it does not say."""
 
     num_inference_steps: int | None = None
+    """Of DDIM; another scheduler has its own."""
     guidance_scale: float | None = None
     eta: float | None = None
     control_scale: float | None = None
@@ -87,7 +88,8 @@ class Sampling:
 
     steps: int
     guidance_scale: float
-    eta: float
+    eta: float | None
+    """None of a scheduler that takes none."""
     control_scale: float | None
     """None of a method that has no such strength."""
 
@@ -162,6 +164,8 @@ def settle(
     `control_scale` is the method's own, None where it has no such strength.
     """
     weights = [_stated(places[part]) for part in ("control", "base") if part in places]
+    if options.scheduler != DEFAULT_SCHEDULER:
+        weights = [replace(stated, num_inference_steps=None) for stated in weights]
 
     def settled(name: str, given: Any, own: Any) -> Any:
         said = (given, *(getattr(stated, name) for stated in weights))
@@ -171,7 +175,7 @@ def settle(
     return Sampling(
         steps=settled("num_inference_steps", steps, DEFAULT_STEPS[options.scheduler]),
         guidance_scale=settled("guidance_scale", guidance, own_guidance),
-        eta=settled("eta", options.eta, 0.0),
+        eta=settled("eta", options.eta, 0.0) if draws_noise(options.scheduler) else None,
         control_scale=control_scale and settled("control_scale", options.control_scale, control_scale),
     )
 

@@ -23,8 +23,9 @@ from h2d.infer.jobs import Job
 from h2d.infer.latents import decode
 from h2d.infer.loading import made_ready
 from h2d.infer.schedulers import make_scheduler, steady_eta
-from h2d.infer.text import cut_notes, known_words, unknown_notes
+from h2d.infer.text import prompt_notes
 from h2d.models.base import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
+from h2d.models.words import known_words
 from h2d.pose.pose import Pose
 
 
@@ -73,7 +74,7 @@ class PipelineBaseline:
 
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut or left out."""
-        return [*cut_notes(self._pipe.tokenizer, prompt), *unknown_notes(self._pipe.tokenizer, prompt)]
+        return prompt_notes(self._pipe.tokenizer, prompt)
 
     def __call__(
         self,
@@ -112,7 +113,7 @@ class PipelineBaseline:
             guidance_scale=chosen.guidance_scale,
             latents=noise_of(jobs, self._pipe.vae).to(self._pipe.device, self._pipe.unet.dtype),
             output_type="latent",
-            eta=steady_eta(self._pipe.scheduler, chosen.eta),
+            eta=steady_eta(self._pipe.scheduler, chosen.eta or 0.0),
             **{"generator": generators_of(jobs), **shown},
         )
         return decode(self._pipe.vae, made.images)

@@ -28,7 +28,7 @@ from h2d.infer.latents import decode, encode
 from h2d.infer.loop import denoise, doubled, guided
 from h2d.infer.pixels import to_networks
 from h2d.infer.schedulers import make_scheduler
-from h2d.infer.text import cut_notes, encode_prompts
+from h2d.infer.text import encode_prompts, prompt_notes
 from h2d.models.base import load_scheduler, load_text_encoder, load_tokenizer, load_vae, read_config
 from h2d.models.ldm import load_ldm_unet
 from h2d.pose.draw import draw_pose
@@ -90,7 +90,7 @@ class HumanSD:
     def notes(self, prompt: str, pose: Pose) -> list[str]:
         """What of the prompt is cut, and that hands are not seen."""
         unseen = ["humansd does not see the hands"] if any(pose.hands()) else []
-        return [*cut_notes(self._parts["tokenizer"], prompt), *unseen]
+        return [*prompt_notes(self._parts["tokenizer"], prompt), *unseen]
 
     @torch.no_grad()
     def __call__(
@@ -133,7 +133,7 @@ class HumanSD:
             noise_of(jobs, vae).to(unet.device) * scheduler.init_noise_sigma,
             predict,
             after_step=lambda step, timestep, latents: latents,
-            eta=chosen.eta,
+            eta=chosen.eta or 0.0,
             generators=generators_of(jobs),
         )
         return decode(vae, latents)

@@ -27,7 +27,7 @@ from h2d.infer.session import (
     precision_of,
     surroundings,
 )
-from h2d.infer.text import cut_notes
+from h2d.infer.text import negative_notes
 from h2d.models.reading import quiet_libraries
 from h2d.registry import resolve
 
@@ -63,7 +63,9 @@ class BaselineSession:
             guidance=options.guidance_scale,
             negative=options.negative_prompt,
         )
-        unread = cut_notes(self._method.components["tokenizer"], options.negative_prompt, of="negative prompt")
+        scale = self._method.sampling(options.num_inference_steps, options.guidance_scale).guidance_scale
+        tokenizer = self._method.components["tokenizer"]
+        unread = negative_notes(tokenizer, options.negative_prompt, is_guided=scale != 1)
         notes = [[*self._method.notes(item.prompt, item.pose), *unread] for item in items]
         return [
             Made(
