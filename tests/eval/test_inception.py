@@ -52,7 +52,7 @@ def test_features_are_those_of_torchmetrics(weights, resize, widths):
     with torch.inference_mode():
         expected = theirs._torch_fidelity_forward(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2))
     for width, features in zip(widths, expected, strict=True):
-        np.testing.assert_allclose(ours.by_width[width], features.numpy(), rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(ours.by_width[width], features.numpy(), rtol=2e-5, atol=2e-5)
         assert features.std() > 0.01, "the comparison is of something"
 
 
