@@ -108,18 +108,24 @@ def status(
 
 def _say_run(out: Path, run: "RunStatus") -> None:
     """A training, in three to five lines."""
-    pace = ""
-    if run.samples_per_s is not None and run.seconds_ago is not None:
+    state = f"{out}: training {run.stage}, step {run.step} of {run.steps}"
+    if run.running and run.samples_per_s is not None:
         left = f", {duration(run.seconds_left)} left at that rate" if run.seconds_left else ""
-        pace = f", {run.samples_per_s:,.1f} samples/s{left} (last step {duration(run.seconds_ago)} ago)"
-    say(f"{out}: training {run.stage}, step {run.step} of {run.steps}{pace}")
+        state += f", {run.samples_per_s:,.1f} samples/s{left}"
+    if run.seconds_ago is not None:
+        state += f" (last step {duration(run.seconds_ago)} ago)"
+    say(state)
     if run.loss is not None:
         say(f"loss        {run.loss:.4g}, mean of the last steps")
     if run.validation is not None:
         say(f"validation  {run.validation[1]:.4g} after step {run.validation[0]}")
     say(f"checkpoint  {run.checkpoint or 'none yet'}")
-    if run.step < run.steps:
-        say("Not complete: where it was stopped, the same h2d train command goes on from the checkpoint.")
+    if run.running:
+        say(f"Running: {run.running}.")
+    elif run.step < run.steps:
+        say("Stopped, as far as this machine sees: the same h2d train command goes on from the checkpoint.")
+    else:
+        say("Complete.")
 
 
 def _say_evaluation(out: Path, evaluation: "EvaluationProgress") -> None:

@@ -1,6 +1,5 @@
 """One driver a folder: a lock of the operating system on local disks, a small object with a heartbeat in stores."""
 
-import fcntl
 import json
 import os
 import socket
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from h2d.errors import UserError
-from h2d.manifests.files import refuse_unwritable
+from h2d.manifests.folder_lock import LOCK_FILE, locked_folder
 from h2d.manifests.io import Address, Location
 
-LOCK_FILE: Final = ".lock"
 HEARTBEAT_S: Final = 15.0
 STALE_AFTER_S: Final = 120.0
 
@@ -24,28 +22,7 @@ STALE_AFTER_S: Final = 120.0
 @contextmanager
 def locked(out: Location) -> Iterator[None]:
     """Hold the folder for this process; a second driver is refused with the first one's host and process."""
-    with _locked_folder(out) if isinstance(out, Path) else _locked_address(out):
-        yield
-
-
-@contextmanager
-def _locked_folder(out: Path) -> Iterator[None]:
-    refuse_unwritable(out)
-    try:
-        file = (out / LOCK_FILE).open("a+")
-    except OSError as error:
-        raise UserError(f"{out}: cannot write here ({error.strerror}): choose another --out") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UserError(
-                f"{out}: another h2d prepare is at work here ({file.read().strip()}): wait for it or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"host {socket.gethostname()}, process {os.getpid()}")
-        file.flush()
+    with locked_folder(out, command="h2d prepare") if isinstance(out, Path) else _locked_address(out):
         yield
 
 

@@ -6,6 +6,7 @@ is saved is weights, their average, the optimizer's state and the number of the 
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from h2d.config import as_plain
 from h2d.images import encode_png
 from h2d.manifests.files import write_bytes, write_json
+from h2d.manifests.folder_lock import LOCK_FILE, locked_folder
 from h2d.train.cache import Cache, CachedStage
 from h2d.train.checkpoints import load_weights, remove_unfinished, save_checkpoint
 from h2d.train.config import TrainConfig
@@ -87,9 +89,8 @@ class _Run:
     def _open_folder(self, *, fresh: bool) -> None:
         out = self._config.out
         if self._accelerator.is_main_process:
-            if fresh and out.exists():
-                shutil.rmtree(out)
-            out.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                _empty(out)
             write_json(out / CONFIG_FILE, as_plain(self._config))
             remove_unfinished(out)
             cut_log(out, self._plan.first_step)
@@ -97,6 +98,11 @@ class _Run:
         start_trackers(self._config, self._accelerator)
 
     def go(self, watch: Watch, *, fresh: bool) -> Outcome:
+        is_main = self._accelerator.is_main_process
+        with locked_folder(self._config.out, command="h2d train") if is_main else nullcontext():
+            return self._go(watch, fresh=fresh)
+
+    def _go(self, watch: Watch, *, fresh: bool) -> Outcome:
         config, step = self._config, self._plan.first_step
         model: Path | None = None
         self._open_folder(fresh=fresh)
@@ -193,3 +199,12 @@ class _Run:
             )
         self._accelerator.wait_for_everyone()
         return path / "model" if path else None
+
+
+def _empty(folder: Path) -> None:
+    """Delete what is in a folder but the lock that holds it."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK_FILE:
+            path.unlink()

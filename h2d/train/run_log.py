@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from h2d.errors import UserError
 from h2d.manifests.files import write_text
+from h2d.manifests.folder_lock import holder_of
 
 CONFIG_FILE: Final = "config.json"
 LOG_FILE: Final = "log.jsonl"
@@ -34,6 +35,8 @@ class RunStatus:
     """Since the last step was written down."""
     checkpoint: Path | None
     """The newest."""
+    running: str | None
+    """Host and process that train, as far as this machine sees; None where nobody does."""
 
 
 def is_run(out: Path) -> bool:
@@ -60,6 +63,7 @@ def read_run(out: Path) -> RunStatus:
         seconds_left=(config["steps"] - last["step"]) * config["global_batch"] / rate if rate else None,
         seconds_ago=max(0.0, time.time() - (out / LOG_FILE).stat().st_mtime) if records else None,
         checkpoint=next(iter(checkpoint_folders(out)), None),
+        running=holder_of(out),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from h2d.cli import app
 from h2d.errors import UserError
+from h2d.manifests.folder_lock import locked_folder
 
 
 def status(*arguments):
@@ -19,6 +21,10 @@ def status(*arguments):
         raise done.exception
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def lines_of(run):
+    return re.sub(r"last step \d+ s ago", "last step now", status(run)).splitlines()
 
 
 @pytest.fixture
@@ -38,15 +44,24 @@ def run(tmp_path) -> Path:
 
 
 def test_a_training_tells_how_far_it_is(run):
-    told = re.sub(r"last step \d+ s ago", "last step now", status(run))
-    assert told.splitlines() == [
-        f"{run}: training hand, step 4 of 10, 16.0 samples/s, 12 s left at that rate (last step now)",
+    told = [
         "loss        0.3, mean of the last steps",
         "validation  0.25 after step 3",
         f"checkpoint  {run}/checkpoints/step-0000003",
-        "Not complete: where it was stopped, the same h2d train command goes on from the checkpoint.",
     ]
-    assert json.loads(status(run, "--json"))["validation"] == [3, 0.25]
+    assert lines_of(run) == [
+        f"{run}: training hand, step 4 of 10 (last step now)",
+        *told,
+        "Stopped, as far as this machine sees: the same h2d train command goes on from the checkpoint.",
+    ]
+    with locked_folder(run, command="h2d train"):
+        assert lines_of(run) == [
+            f"{run}: training hand, step 4 of 10, 16.0 samples/s, 12 s left at that rate (last step now)",
+            *told,
+            f"Running: host {socket.gethostname()}, process {os.getpid()}.",
+        ]
+    plain = json.loads(status(run, "--json"))
+    assert (plain["validation"], plain["running"]) == ([3, 0.25], None)
 
 
 def test_a_file_servers_clock_may_be_ahead(run):
@@ -58,9 +73,9 @@ def test_a_file_servers_clock_may_be_ahead(run):
 def test_a_training_before_its_first_step_and_after_its_last(run):
     log = run / "log.jsonl"
     log.write_text('{"step": 10, "loss": 0.5, "samples_per_s": 16.0}\n')
-    told = status(run)
-    assert "step 10 of 10, 16.0 samples/s (last step" in told
-    assert "Not complete" not in told
+    told = lines_of(run)
+    assert told[0] == f"{run}: training hand, step 10 of 10 (last step now)"
+    assert told[-1] == "Complete."
     log.unlink()
     (run / "checkpoints" / "step-0000003").rmdir()
     assert status(run).splitlines()[:2] == [f"{run}: training hand, step 0 of 10", "checkpoint  none yet"]

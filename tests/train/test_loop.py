@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -135,6 +136,21 @@ def test_fresh_deletes_the_old_run_only_when_all_is_ready_for_the_first_step(sma
     train(stand_in_config(small_manifest, tmp_path, steps=2), Silent(), fresh=True)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000002"]
     assert len(losses(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_second_training_of_a_run_is_refused_and_disturbs_nothing(small_manifest, tmp_path, fresh):
+    config = stand_in_config(small_manifest, tmp_path, steps=3)
+    train(config, Silent(), fresh=True)
+
+    class Nested(Silent):
+        def step_done(self, step: int, steps: int, record: dict[str, Any]) -> None:
+            with pytest.raises(UserError, match=f"another h2d train is at work here .*process {os.getpid()}"):
+                train(config, Silent(), fresh=True)
+
+    train(config, Nested(), fresh=True)
+    train(replace(config, steps=5), Nested(), fresh=fresh)
+    assert len(losses(tmp_path)) == 5
 
 
 @pytest.mark.parametrize("stage", STAGES)
