@@ -14,6 +14,8 @@ from h2d.errors import UserError
 
 T = TypeVar("T")
 
+_ALIKE = 0.65
+"""Of a name that is told as a slip of another. Our choice."""
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 
@@ -35,25 +37,38 @@ def load_config(
 ) -> T:
     """Build `cls` from a YAML file, then `section.key=value` overrides, then flags by dotted path that are not None.
 
-    What none of them names is as `over` has it, or the default. Raises `UserError` naming the field, its value and the
-    file.
+    What none of them names is as `over` has it, or the default. Raises `UserError` naming the field, its value and who
+    gave it.
     """
     values = as_plain(over) if over is not None else {}
+    set_places = []
     if file:
         _merge(values, read_yaml(file))
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals:
             raise UserError(f"--set {override!r}: expected section.key=value")
+        set_places.append(path.strip())
         _put(values, path.strip().split("."), yaml.safe_load(text))
     for place, value in flags.items():
         if value is not None:
             _put(values, place.split("."), value)
-    return validate_config(cls, values, where=str(file) if file else "options")
+
+    def where(field: str) -> str:
+        if flags.get(field) is not None:
+            return "options"
+        of_set = any(f"{field}.".startswith(f"{place}.") or place.startswith(f"{field}.") for place in set_places)
+        return "--set" if of_set else str(file) if file else "options"
+
+    return _validated(cls, values, where)
 
 
 def validate_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """Check plain values against `cls`; raises `UserError` with the first wrong field."""
+    return _validated(cls, values, lambda _field: where)
+
+
+def _validated(cls: type[T], values: Mapping[str, Any], where_of: Callable[[str], str]) -> T:
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -63,7 +78,7 @@ def validate_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T
         # An unknown name goes first: it is why another one seems to be missing.
         first = next((problem for problem in problems if problem["type"] in _UNKNOWN), problems[0])
         field = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
+        said, where = first["msg"].removeprefix("Value error, "), where_of(field)
         if not field:  # of several values together
             raise UserError(f"{where}: {said}") from None
         if first["type"] in _UNKNOWN:
@@ -75,12 +90,17 @@ def validate_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T
 
 
 def _nearest(owner: Any, place: Sequence[str | int]) -> str:
-    """The option that an unknown one may be meant for, as a question; nothing where none is like it."""
+    """The options that an unknown one may be meant for, as a question, or else all that there are."""
     *sections, name = place
     for section in sections:
         owner = getattr(owner, "__annotations__", {}).get(section)
-    names = get_close_matches(str(name), getattr(owner, "__dataclass_fields__", ()), n=1)
-    return f": did you mean {'.'.join(map(str, [*sections, *names]))}?" if names else ""
+    known = [*getattr(owner, "__dataclass_fields__", ())]
+    near = [one for one in known if str(name) in one.split("_")] or get_close_matches(
+        str(name), known, n=1, cutoff=_ALIKE
+    )
+    if near:
+        return f": did you mean {' or '.join('.'.join(map(str, [*sections, one])) for one in near)}?"
+    return f": choose one of {', '.join(known)}" if known else ""
 
 
 def check_range(owner: Any, name: str, least: float, most: float = math.inf) -> None:

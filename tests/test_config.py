@@ -55,8 +55,31 @@ def test_mistakes_name_the_file_the_field_and_the_value(tmp_path, text, override
 
 
 def test_an_option_that_is_like_no_other_is_not_guessed():
-    with pytest.raises(UserError, match=r"foo = 1: there is no such option$"):
+    with pytest.raises(UserError, match=r"foo = 1: there is no such option: choose one of name, folder, inner$"):
         load_config(Outer, {}, overrides=["name=a", "foo=1"])
+
+
+def test_a_part_of_a_name_is_told_with_the_names_that_have_it():
+    @config
+    class Steps:
+        num_inference_steps: int = 1
+        unmasked_steps: int = 2
+        paste: str = ""
+
+    with pytest.raises(UserError, match=r"did you mean num_inference_steps or unmasked_steps\?$"):
+        load_config(Steps, {}, overrides=["steps=1"])
+
+
+def test_who_gave_a_wrong_value_is_blamed(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("name: a\ninner: {scale: big}")
+    with pytest.raises(UserError, match=r"a\.yaml: inner\.scale"):
+        load_config(Outer, {}, file=file, overrides=["name=b"])
+    for wrong in ("inner.scale=big", "inner={scale: big}", "inner.scal=1"):
+        with pytest.raises(UserError, match=r"^--set: inner\.scal"):
+            load_config(Outer, {}, file=file, overrides=["inner.scale=1", wrong])
+    with pytest.raises(UserError, match=r"^options: inner\.scale"):
+        load_config(Outer, {"inner.scale": "big"}, file=file, overrides=["inner.scale=1"])
 
 
 def test_a_missing_file_is_named(tmp_path):
