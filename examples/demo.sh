@@ -24,7 +24,8 @@ cat <<TEXT
 Six poses and what was made of them:  $out/samples-grid.png
 Measured:                             $out/evaluation/report.html
 The prepared manifest:                $out/manifest/report.html
-A picture of your own:                $h2d sample --pose peace --prompt "a person making the peace sign"
+A picture of your own:                $h2d sample --pose prayer
+Poses and prompts to vary:            $h2d pose examples
 Your own pictures prepared:           $h2d prepare folder --root my/pictures --out manifests/mine
 HaGRID prepared:                      make prepare ROOT=path/to/hagrid OUT=manifests/hagrid
 TEXT

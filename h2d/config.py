@@ -130,7 +130,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text())
     except OSError as error:
-        raise UserError(f"{file}: cannot read the configuration: {error.strerror}") from None
+        raise UserError(
+            f"{file}: cannot read the configuration: {error.strerror}: give a YAML file of options"
+        ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict | None):

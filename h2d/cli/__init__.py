@@ -59,6 +59,7 @@ def main() -> None:
     except JobError as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
+        errors.print("Stopped.")
         sys.exit(130)
 
 

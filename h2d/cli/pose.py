@@ -171,7 +171,8 @@ def examples(
         return
     for name, pose in poses.items():
         about = f"{_people(pose)}, {counted(len(list(pose.hands())), 'hand')}"
-        say(f"{name:11} {pose.width}x{pose.height}  {about:18}  {EXAMPLES[name]}")
+        say(f"{name:11} {pose.width}x{pose.height}  {about}")
+        say(f"            {EXAMPLES[name]}")
     say(f"wrote {len(written)} files into {write}" if write else "Copy them:  h2d pose examples --write poses")
 
 

@@ -37,7 +37,10 @@ def sample(
     frame: Annotated[
         int | None, typer.Option(min=0, help="Which pose of a file that lists several, from 0.", show_default=False)
     ] = None,
-    prompt: Annotated[str | None, typer.Option(help="What the picture shows.", show_default=False)] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="What the picture shows. Default: of an example pose its own.", show_default=False),
+    ] = None,
     out: Annotated[Path, typer.Option(help="A folder, or a file ending in .png.")] = _OUT,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Pictures, of seeds counted up.")] = 1,
     grid: Annotated[
@@ -114,6 +117,7 @@ def sample(
     """Make pictures of a pose and a prompt: first the hands, then the body around them."""
     from h2d.cli.sample_method import open_method, own_overrides, read_method
     from h2d.infer.baselines import OURS
+    from h2d.infer.batch_lines import read_lines
     from h2d.infer.provenance import read_record
 
     flags = {
@@ -141,6 +145,7 @@ def sample(
     else:
         of_one = {"pose": pose, "frame": frame, "prompt": prompt, "like": like, "n": n if n > 1 else None}
         refuse({**of_one, "save-intermediates": save_intermediates or None}, "with --batch the file says what is made")
+        read_lines(batch)  # raises what is wrong with it before the networks are opened
     record = read_record(like) if like else None
     ours_alone = {**named, "offload": offload or None, "compile": compiled or None, **flags}
     chosen = read_method(method, record, ours_alone, intermediates=save_intermediates)
@@ -162,12 +167,16 @@ def sample(
     )
     models = read_models(named, record) if chosen == OURS else None
 
+    from h2d.infer.jobs import outgrown
+    from h2d.infer.loading import native_sizes
     from h2d.infer.session import Session, first_size
 
     if models is not None:
-        first_size(models, request)
-        if models.about and not as_json:
-            say(models.about)
+        size_hw, native_px = first_size(models, request), native_sizes(models)[0]
+        early = [models.about] if models.about else []
+        early += outgrown(size_hw, native_px)  # a note on the picture too, which may come in an hour
+        for line in [] if as_json else early:
+            say(line)
     exactness = read_precision(precision, record)
     place = read_device(device, address, workers)
     at_once = batch_size or (4 if place.startswith("cuda") else 1)
@@ -237,7 +246,7 @@ def _make(
         told = f"{len(files.pictures)} of {request.count} pictures are in {files.folder}"
         rest = f"; the rest: --seed {left[0]} -n {len(left)}" if left else ""
         errors.print(f"Stopped: {told}{rest}.", soft_wrap=True, highlight=False, markup=False)
-        raise
+        raise typer.Exit(130) from None
     return notes
 
 

@@ -70,7 +70,7 @@ def sample_batch(
         except KeyboardInterrupt:
             told = f"{progress.done} of {progress.total} pictures are in {batch.out}"
             errors.print(f"Stopped: {told}; the same command goes on.", soft_wrap=True, highlight=False)
-            raise
+            raise typer.Exit(130) from None
     _tell(outcome, batch.out, as_json=as_json)
     if grid and (pictures := [path for path in outcome.pictures if path.is_file()]):
         _write_sheet(pictures, batch.out, as_json=as_json)

@@ -31,8 +31,10 @@ def read_request(
     from h2d.cli.photographs import is_photograph, pose_of_photograph
     from h2d.infer.batch_lines import NO_CHARACTER
     from h2d.infer.requests import Request, request_of, varied
-    from h2d.pose.examples import find_pose
+    from h2d.pose.examples import EXAMPLES, find_pose
 
+    if record is None and prompt is None and pose is not None and str(pose) in EXAMPLES and not pose.exists():
+        prompt = EXAMPLES[str(pose)]
     if prompt is not None and not prompt.strip():
         raise UserError("--prompt is empty: say what the picture shows")
     if prompt is not None and NO_CHARACTER.search(prompt):  # as bytes of another encoding reach Python

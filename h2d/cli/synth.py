@@ -104,7 +104,9 @@ def _tell(written: "Written") -> None:
         return
     if not written.num_drawn:
         console.print(f"Nothing to do: {out} is complete and nothing has changed.", soft_wrap=True)
-    about = f"{counted(written.num_pictures, 'picture')} in the layout of {written.layout} {written.flavour}: {out}"
+    is_manifest = written.layout == "manifest"
+    form = "as a manifest," if is_manifest else f"in the layout of {written.layout}"
+    about = f"{counted(written.num_pictures, 'picture')} {form} {written.flavour}: {out}"
     console.print(about, soft_wrap=True, highlight=False)
     if written.num_planted:
         planted = counted(written.num_planted, "defect")
@@ -114,3 +116,5 @@ def _tell(written: "Written") -> None:
     if written.layout in SOURCES:
         command = f"h2d prepare {written.layout} --root {out} --out {Path('manifests') / out.name}"
         console.print(f"Next:        {command}", soft_wrap=True)
+    elif is_manifest:
+        console.print(f"Next:        h2d manifest validate {out}", soft_wrap=True)

@@ -43,17 +43,21 @@ def train(
     Goes on from the last checkpoint in --out. Several processes: accelerate launch --multi_gpu --num_processes N -m h2d
     train STAGE ..., without a GPU too (--device cpu).
     """
-    with uncollected():
-        from h2d.train.loop import train as run
-        from h2d.train.plan import plan
-        from h2d.train.setting_up import rehearse
+    from h2d.manifests.store import Manifest
+
     flags = {
         "data.manifests": [str(path) for path in manifest] if manifest else None,
         "out": out,
         "steps": steps,
         "device": device,
     }
-    choices = _choices(stage, flags, config, overrides or [])
+    for root in manifest or ():
+        Manifest(root)  # raises where there is none, before torch is imported
+    with uncollected():
+        choices = _choices(stage, flags, config, overrides or [])
+        from h2d.train.loop import train as run
+        from h2d.train.plan import plan
+        from h2d.train.setting_up import rehearse
     if dry_run:
         num_processes = workers or 1 if workers or address else None
         planned = plan(choices, fresh=fresh, num_processes=num_processes or 1)
@@ -82,8 +86,8 @@ def _choices(stage: str, flags: dict[str, Any], file: Path | None, overrides: li
     from h2d.registry import resolve
     from h2d.train.config import TrainConfig
 
-    preset = resolve(STAGES, stage, kind="stage").preset
     given = read_yaml(file) if file else {}
+    preset = resolve(STAGES, stage, kind="stage").preset
     if given.get("stage", stage) != stage:
         raise UserError(f"{file}: stage = {given['stage']!r}: it is no configuration of {stage!r}")
     defaults = {

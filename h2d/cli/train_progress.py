@@ -1,9 +1,11 @@
 """The progress of training: a bar on a terminal, a line every ten seconds elsewhere; Ctrl-C saves and stops."""
 
+import os
 import signal
+import sys
 import time
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -11,6 +13,8 @@ from h2d.cli.console import errors
 from h2d.cli.progress import LINE_EVERY_S
 from h2d.cli.wording import duration
 from h2d.pipelines.progress_file import Pace
+
+_STOPPING: Final = b"\nStopping after this step; Ctrl-C once more stops at once, without a checkpoint.\n"
 
 
 class TrainProgress:
@@ -59,3 +63,5 @@ class TrainProgress:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
+        if not self._quiet:  # not through the console, which may be printing now
+            os.write(sys.stderr.fileno(), _STOPPING)

@@ -75,6 +75,14 @@ def guessed(pose: Pose) -> list[str]:
     return [f"the pose's file names no canvas, {size} was taken, the smallest: h2d pose convert --size states another"]
 
 
+def outgrown(size_hw: tuple[int, int], native_px: int) -> list[str]:
+    """That a picture is much larger than those that the networks learnt from, where it is."""
+    height, width = size_hw
+    if min(size_hw) < 2 * native_px:
+        return []
+    return [f"{width}x{height} is far from the {native_px} pixels that these networks draw: leave --size out"]
+
+
 def impossible(pose: Pose) -> list[str]:
     """What no person's hands do, as `h2d pose validate` says it."""
     return [finding.line() for finding in validate(pose) if finding.name in _IMPOSSIBLE]

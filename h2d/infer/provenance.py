@@ -85,7 +85,8 @@ def read_record(path: Path) -> dict[str, Any]:
     except UnidentifiedImageError:
         raise UserError(f"{path}: not a picture: give a PNG that h2d sample wrote") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}: give a PNG that h2d sample wrote") from None
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read: {why}: give a PNG that h2d sample wrote") from None
     if text is None:
         raise UserError(f"{path}: says nothing of how it was made: give a PNG as h2d sample wrote it, not edited")
     try:

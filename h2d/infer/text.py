@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from h2d.models.words import known_words, unknown_words
+from h2d.models.words import has_words, known_words, unknown_words
 
 
 def encode_prompts(
@@ -38,6 +38,8 @@ def prompt_notes(tokenizer: Any, prompt: str, *, of: str = "prompt") -> list[str
         found.append(f"the {of} has {len(tokens)} tokens and {limit} are read: without {lost[:80]!r}")
     if unknown := unknown_words(tokenizer, prompt):
         found.append(f"left out of the {of}, as words that these networks do not know: {', '.join(unknown)}")
+        if not has_words(known_words(tokenizer, prompt)):
+            found.append(f"nothing is left of the {of}: h2d pose examples lists prompts whose words they know")
     return found
 
 

@@ -20,7 +20,7 @@ from h2d.infer.blending.base import Blending
 from h2d.infer.blending.expanding import Expanding
 from h2d.infer.canvas import compose, paste
 from h2d.infer.hands import Hand, hand_requests, make_hands
-from h2d.infer.jobs import Job, armed, guessed, impossible, make_jobs, seeds_of
+from h2d.infer.jobs import Job, armed, guessed, impossible, make_jobs, outgrown, seeds_of
 from h2d.infer.latents import decode
 from h2d.infer.loop import Predict, denoise
 from h2d.infer.lora import fuse_lora
@@ -338,12 +338,7 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         ]
 
     def _outgrown(self, job: Job) -> list[str]:
-        height, width = job.framed.size_hw
-        if min(height, width) < 2 * self.config.size_px:
-            return []
-        return [
-            f"{width}x{height} is far from the {self.config.size_px} pixels that these networks draw: leave --size out"
-        ]
+        return outgrown(job.framed.size_hw, self.config.size_px)
 
     def _lay_out(self, channels_last: bool) -> None:
         if channels_last != self._channels_last:
@@ -359,7 +354,10 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         made: list[Hand] = []
         if requests:
             if self.hand_unet is None and options.hand_photo is None:
-                raise UserError("nothing makes hands: name a trained generator, a hand ControlNet or a photograph")
+                raise UserError(
+                    "nothing makes hands: name a trained generator (--hand), a hand ControlNet (--hand-controlnet) or a"
+                    " photograph (--hand-photo)"
+                )
             maker = resolve(MAKERS, self.maker_of(options), kind="maker of hands")(self, options)
             made = make_hands(maker, requests, threshold=options.mask_threshold, attempts=options.hand_attempts)
         sorted_back: list[list[Hand]] = [[] for _ in jobs]

@@ -33,6 +33,11 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
     return [word for word in asked if not all(_is_known(tokenizer, part) for part in re.split("['’-]", word))]
 
 
+def has_words(text: str) -> bool:
+    """Whether there is a word in a text."""
+    return bool(_WORD.search(text))
+
+
 @lru_cache(maxsize=16)
 def _has_few_words(tokenizer: Any) -> bool:
     if len(tokenizer) > _FEW_WORDS:

@@ -11,17 +11,28 @@ from h2d.pose.openpose_json import parse_pose, read_pose
 from h2d.pose.pose import Pose
 
 EXAMPLES: Final[dict[str, str]] = {
-    "palm": "a woman holding up an open hand, studio photograph",
-    "peace": "a young man making the peace sign, city street in the background",
-    "thumbs_up": "a smiling engineer giving a thumbs up, photograph",
-    "ok": "a chef making the OK sign, the other hand before the belly, kitchen in the background",
-    "rock": "a guitarist making the sign of the horns, stage lights",
-    "heart": "a woman forming a heart with both hands, sunny park",
-    "prayer": "a monk with both palms pressed together, temple in the background",
-    "wave": "a tourist standing and waving a hand, whole body, beach in the background",
-    "two_people": "two friends side by side, one of them making the peace sign, photograph",
+    "palm": "A person with brown skin and long black hair, in a yellow top with long sleeves, is spreading"
+    " all five fingers with the left hand, palm to the camera, in front of a plain dark blue"
+    " background.",
+    "peace": "A person with light skin and short black hair, in a red top with long sleeves, is making the"
+    " peace sign with the right hand, palm to the camera, in front of a white gradient.",
+    "thumbs_up": "A person with very dark skin and short black hair, in a white top with long sleeves, is giving"
+    " a thumbs up with the left hand, in front of a light grey gradient.",
+    "ok": "A person with olive skin and short dark brown hair, in a teal top with long sleeves, is making"
+    " the ok sign with the left hand, palm to the camera, in front of a plain mint green background.",
+    "rock": "A person with fair skin and long brown hair, in a black top with short sleeves, is making the"
+    " rock sign with the left hand, palm to the camera, in front of a plain dark grey background.",
+    "heart": "A person with light skin and short grey hair, in a blue top with long sleeves, is making a"
+    " heart of index fingers and thumbs, in front of a light blue gradient.",
+    "prayer": "A person with tan skin and short blond hair, in a purple top with long sleeves, is holding the"
+    " palms together in prayer, in front of a beige gradient.",
+    "wave": "A person with brown skin and short black hair, in a pink top with short sleeves, is spreading"
+    " all five fingers with the left hand, palm to the camera, in front of a plain light grey"
+    " background.",
+    "two_people": "A person with light skin and long blond hair, in a navy blue top with long sleeves, is making"
+    " the peace sign with the right hand, palm to the camera, in front of a white gradient.",
 }
-"""Name -> prompt."""
+"""Name -> prompt, a sentence as `h2d synth` writes them, which is what the miniature learnt."""
 _ALIKE: Final = 0.8
 """Of a name that is told as a slip of an example's: one letter of five may differ. Our choice."""
 

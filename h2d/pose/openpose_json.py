@@ -34,6 +34,11 @@ def read_pose(path: Path, *, size_hw: tuple[int, int] | None = None, frame: int 
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}: give a file of OpenPose JSON") from None
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{path}: not text in UTF-8: give a file of OpenPose JSON, or make one of a photograph, or of a video's"
+            " frame, with h2d pose extract"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: not JSON ({' '.join(str(error).split())[:80]}): give a file of OpenPose JSON, or make one of a"

@@ -47,8 +47,8 @@ def plan(config: TrainConfig, *, fresh: bool = False, num_processes: int = 1) ->
     _check_trackers(config)
     if config.speed.cache_latents:
         check_cache(stage)
-    stage.check()
     manifests = [Manifest(root) for root in config.data.manifests]
+    stage.check()
     hashes = {str(manifest.root): _hash(manifest) for manifest in manifests}
     division = divide(
         manifests,

@@ -67,6 +67,11 @@ def test_an_unknown_folder_is_one_line_and_exit_code_2(tmp_path):
         ("sample peace", "got unexpected extra argument (peace): h2d sample --help shows what it takes"),
         ("sample --pose", "option '--pose' requires an argument"),
         (
+            "sample --seed -1",
+            "invalid value '-1' for '--seed': Input should be greater than or equal to 0:"
+            " h2d sample --help shows what it takes",
+        ),
+        (
             "sample --stepz 3",
             "no such option: --stepz (Possible options: --set, --size, --steps): h2d sample --help shows what it takes",
         ),

@@ -70,6 +70,12 @@ def test_every_option_arrives(asked, tmp_path):
     assert f"17 defects, named in {tmp_path / 'set' / 'planted.json'}" in result.output.replace("\n", "")
 
 
+def test_a_drawn_manifest_is_none_to_be_prepared(asked):
+    told = run("manifest").output
+    assert "40 pictures as a manifest, v2-1M: data/manifest" in told
+    assert "Next:        h2d manifest validate data/manifest" in told
+
+
 def test_a_layout_that_cannot_be_prepared_yet_suggests_nothing(asked, monkeypatch):
     from h2d.pipelines import sources
 

@@ -36,7 +36,7 @@ def test_a_default_manifest_that_is_not_there_is_said_with_its_command(stage, tm
 
 def test_8_bit_adam_without_its_package_is_one_line_before_anything_is_read(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # importing it fails, as where it is not installed
-    asked = ["train", "hand", "--manifest", str(tmp_path / "nothing"), "--set", "optimizer.name=adamw8bit"]
+    asked = ["train", "hand", "--set", f"data.manifests=[{tmp_path / 'nothing'}]", "--set", "optimizer.name=adamw8bit"]
     monkeypatch.setattr(sys, "argv", ["h2d", *asked, "--set", "options.base=tiny", "--out", str(tmp_path / "run")])
     with pytest.raises(SystemExit) as end:
         main()

@@ -137,6 +137,7 @@ def test_training_reads_captions_as_sampling_reads_prompts():
     assert prompt_notes(tokenizer, many) == [
         "left out of the prompt, as words that these networks do not know: zyzzyva"
     ]
+    assert "nothing is left of the prompt: h2d pose examples lists" in prompt_notes(tokenizer, "prompt.txt")[1]
     assert [note.split(":")[0] for note in prompt_notes(tokenizer, "red " * 80)] == [
         f"the prompt has 82 tokens and {tokenizer.model_max_length} are read"
     ]

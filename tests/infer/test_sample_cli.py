@@ -20,6 +20,7 @@ from h2d.images import encode_png
 from h2d.infer.picture_files import file_stem, grid, unused
 from h2d.infer.provenance import read_record, write_png
 from h2d.infer.session import Session, other_sampling
+from h2d.pose.examples import EXAMPLES
 from h2d.pose.openpose_json import write_pose
 from h2d.synth.render import render
 from h2d.synth.sampling import sample_scene
@@ -35,6 +36,9 @@ def here(checkpoints, tmp_path, monkeypatch, pose) -> Path:
     (tmp_path / "runs").symlink_to(checkpoints[0].parent)
     write_pose(pose, tmp_path / "pose.json")
     return tmp_path
+
+
+A_LINE = '{"prompt": "x", "pose": "pose.json"}'
 
 
 def run(*arguments: str):
@@ -167,6 +171,20 @@ def test_every_step_is_saved_with_one_sheet(here):
     assert pixels(here / "one" / "sheet.png").shape[1] > 600
 
 
+def test_a_size_far_off_is_told_before_the_picture_is_made(here):
+    told = run("--pose", "pose.json", "--prompt", "x", "--out", "a.png", "--size", "256x256", *FEW).output.splitlines()
+    first = told.index("256x256 is far from the 128 pixels that these networks draw: leave --size out")
+    assert first < next(number for number, line in enumerate(told) if line.startswith("a.png  seed"))
+
+
+def test_an_example_pose_has_a_prompt_of_its_own(here):
+    done = run("--pose", "prayer", "--seed", "4", "--out", "a.png", *FEW)
+    assert done.exit_code == 0, done.output
+    assert read_record(here / "a.png")["prompt"] == EXAMPLES["prayer"]
+    (here / "prayer").write_text((here / "pose.json").read_text())
+    assert "--prompt is missing" in str(run("--pose", "prayer").exception), "a file of one's own has none"
+
+
 def test_a_pose_may_be_a_photograph(here):
     pytest.importorskip("mediapipe", reason="the extra `annotate` is not installed")
     from h2d.annotate.extract import extract_pose
@@ -208,6 +226,8 @@ def test_a_saved_pipeline_serves_too(here, pipe):
     [
         (["--prompt", "x"], "--pose is missing"),
         (["--pose", "pose.json"], "--prompt is missing"),
+        (["--batch", "no.jsonl"], "no.jsonl: cannot be read: No such file or directory: give a JSONL file"),
+        (["--like", "no.png"], "no.png: cannot be read: No such file or directory: give a PNG"),
         (["--pose", "pose.json", "--prompt", "  "], "--prompt is empty"),
         (["--pose", "pose.json", "--prompt", "caf\udce9"], "--prompt is not UTF-8"),
         (["--pose", "no.json", "--prompt", "x"], "no.json: cannot be read"),
@@ -377,6 +397,7 @@ def test_what_a_batch_is_made_on_is_asked_of_the_cluster(here, monkeypatch, num_
     monkeypatch.setattr("h2d.cli.sample_batch.sample_batch", given)
     monkeypatch.setattr("h2d.infer.session.Session", opened)
     monkeypatch.setattr("h2d.cli.sample.one_thread_if_small", lambda session: session)
+    (here / "lines.jsonl").write_text(A_LINE)
     done = run("--batch", "lines.jsonl", "--address", "head:6379", "--workers", "2")
     assert done.exit_code == 0, done.output
     open_session, batch, workers = given.call_args.args
@@ -387,6 +408,7 @@ def test_what_a_batch_is_made_on_is_asked_of_the_cluster(here, monkeypatch, num_
 
 def test_more_workers_than_a_cluster_has_gpus_are_one_line(here, monkeypatch):
     monkeypatch.setattr("h2d.ray_start.start_ray", lambda address: Mock(cluster_resources=lambda: {"GPU": 1.0}))
+    (here / "lines.jsonl").write_text(A_LINE)
     done = run("--batch", "lines.jsonl", "--address", "head:6379", "--workers", "2", "--device", "cuda")
     assert str(done.exception).startswith("--workers 2: each takes a GPU, and Ray has 1: give fewer --workers")
 

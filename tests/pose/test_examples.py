@@ -52,6 +52,15 @@ def test_the_command_that_made_them_makes_them_again(name):
     np.testing.assert_allclose(shown, shipped.people, atol=0.011)
 
 
+def test_the_miniature_knows_every_word_of_the_examples_prompts():
+    from h2d.models.base import load_tokenizer
+    from h2d.models.shipped import miniature_folder
+    from h2d.models.words import unknown_words
+
+    tokenizer = load_tokenizer(miniature_folder() / "two_stage")
+    assert [word for prompt in EXAMPLES.values() for word in unknown_words(tokenizer, prompt)] == []
+
+
 @pytest.mark.parametrize("slip", ["peac", "Peace", "peace.json", "poses/peace.json"])
 def test_what_is_like_an_examples_name_is_told_as_a_slip(slip):
     with pytest.raises(UserError, match=f"^{slip}: no file, and no example pose: did you mean peace\\?$"):

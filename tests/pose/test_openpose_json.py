@@ -345,11 +345,11 @@ def test_what_is_wrong_is_one_line_with_name_value_and_remedy(case):
     ("content", "message"),
     [
         (b"", "not JSON"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "make one of a photograph with h2d pose extract"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "make one of a photograph, or of a video's frame, with h2d pose extract"),
         (b'{"people": [', "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"9" * 10_000, "not JSON"),
-        (b'{"people": "\xff"}', "not JSON"),
+        (b'{"people": "\xff"}', "not text in UTF-8"),
     ],
 )
 def test_a_file_that_is_not_json_is_one_line(content, message, tmp_path):
