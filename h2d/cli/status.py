@@ -78,12 +78,10 @@ def status(
             }
         )
         return
-    table = Table(
-        title=f"{plan.description}: {counted(plan.num_pictures, 'picture')}, {counted(len(plan.shards), 'shard')}",
-        title_justify="left",
-    )
-    for column in ("stage", "shards", "pictures", "ok", "skipped", "error", "crash", "not reached", "reasons"):
-        table.add_column(column, justify="left" if column in ("stage", "reasons") else "right")
+    say(f"{plan.description}: {counted(plan.num_pictures, 'picture')}, {counted(len(plan.shards), 'shard')}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("stage", "shards", "pictures", "ok", "skipped", "error", "crash", "not reached"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
     for stage in state.stages:
         counts = stage.tally.statuses
         table.add_row(
@@ -95,9 +93,12 @@ def status(
             str(counts["error"]),
             str(counts["crash"] + counts["timeout"]),
             str(counts["blocked"]),
-            ", ".join(f"{reason} {count}" for reason, count in stage.tally.reasons.most_common(5)),
         )
     console.print(table)
+    for stage in state.stages:
+        if stage.tally.reasons:
+            told = ", ".join(f"{reason} {count}" for reason, count in stage.tally.reasons.most_common(5))
+            say(f"Reasons of {stage.name}: {told}")
     if state.running is not None:
         _say_running(state.running)
     if state.counts is None:
@@ -146,6 +147,8 @@ def _say_evaluation(out: Path, evaluation: "EvaluationProgress") -> None:
         say(f"{folder.title:{width}}  {state}")
     if not all(folder.is_measured for folder in folders) or len(folders) < 2:
         say("Not complete: where it was stopped, the same h2d evaluate command goes on.")
+    else:
+        say("Complete.")
 
 
 def _say_running(state: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from h2d.errors import UserError
 from h2d.eval.methods import Made, Method, MethodOptions, make_method, title_of
 from h2d.eval.picture_list import Entry, PictureList
-from h2d.eval.pictures import PictureFolder
+from h2d.eval.pictures import METHODS_FOLDER, PictureFolder
 from h2d.eval.placing import Shard, Watch, do_all, shards_of
 from h2d.eval.settings import SETTINGS
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def method_folder(out: Path, name: str) -> PictureFolder:
     """Where a method's pictures lie in a run."""
-    return PictureFolder(path=out / "methods" / name)
+    return PictureFolder(path=out / METHODS_FOLDER / name)
 
 
 def make_pictures(

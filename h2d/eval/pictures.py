@@ -27,6 +27,8 @@ from h2d.manifests.store import Manifest, Place
 MADE_FILE: Final = "made.json"
 REAL: Final = "real"
 """The folder of the real pictures."""
+METHODS_FOLDER: Final = "methods"
+"""That of the folders of the methods."""
 _PNG_KEY: Final = "h2d"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from h2d.eval.picture_list import LIST_FILE, PictureList, read_list
-from h2d.eval.pictures import REAL, PictureFolder
+from h2d.eval.pictures import METHODS_FOLDER, REAL, PictureFolder
 from h2d.eval.results import RESULTS_FILE, read_results
 
 _PACE_OVER: Final = 64
@@ -37,8 +37,8 @@ class EvaluationProgress:
 
 
 def is_evaluation(out: Path) -> bool:
-    """Whether `h2d evaluate` works or worked in a folder."""
-    return (out / LIST_FILE).is_file()
+    """Whether `h2d evaluate` works or worked in a folder; a list that lies there alone is none of a run."""
+    return (out / LIST_FILE).is_file() and ((out / REAL).is_dir() or (out / METHODS_FOLDER).is_dir())
 
 
 def read_progress(out: Path) -> EvaluationProgress:
@@ -48,7 +48,7 @@ def read_progress(out: Path) -> EvaluationProgress:
     if (out / RESULTS_FILE).is_file():
         when = (out / RESULTS_FILE).stat().st_mtime
         measured_at = {method.name: when for method in read_results(out).methods}
-    folders = [PictureFolder(path=path) for path in (out / REAL, *sorted((out / "methods").glob("*")))]
+    folders = [PictureFolder(path=path) for path in (out / REAL, *sorted((out / METHODS_FOLDER).glob("*")))]
     return EvaluationProgress(
         num_pictures=len(pictures),
         folders=tuple(

@@ -15,7 +15,7 @@ from jaxtyping import Float32, UInt8
 from h2d.eval.looks.base import answers_folder, part_with
 from h2d.eval.looks.pose import PoseLook
 from h2d.eval.picture_list import Entry, PictureList
-from h2d.eval.pictures import REAL, PictureFolder
+from h2d.eval.pictures import METHODS_FOLDER, REAL, PictureFolder
 from h2d.eval.results import MethodResult
 from h2d.images import encode_jpeg, joined, resize
 from h2d.manifests.store import points_of
@@ -66,7 +66,7 @@ def galleries(methods: tuple[MethodResult, ...], pictures: PictureList, out: Pat
 
 
 def _shown(method: MethodResult, entry: Entry, out: Path) -> Shown:
-    folder = PictureFolder(path=out / "methods" / method.name)
+    folder = PictureFolder(path=out / METHODS_FOLDER / method.name)
     picture, _ = folder.read(entry)
     found = found_in(folder, entry, str(method.measures["dap"].conventions["found_fingerprint"]))
     real, _ = PictureFolder(path=out / REAL).read(entry)

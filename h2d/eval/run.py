@@ -20,7 +20,7 @@ from h2d.eval.measure import measure_run
 from h2d.eval.methods import METHODS, MethodOptions, make_method
 from h2d.eval.options import MeasureConfig
 from h2d.eval.picture_list import LIST_FILE, PictureList, read_list
-from h2d.eval.pictures import MADE_FILE, REAL, PictureFolder, copy_real
+from h2d.eval.pictures import MADE_FILE, METHODS_FOLDER, REAL, PictureFolder, copy_real
 from h2d.eval.placing import Watch, placed_device
 from h2d.eval.report import write_reports
 from h2d.eval.results import Results
@@ -129,7 +129,7 @@ def methods_of(out: Path, pictures: PictureList) -> list[str]:
     ours = {name: place for place, name in enumerate(reversed(METHODS))}
     names = [
         path.parent.name
-        for path in (out / "methods").glob(f"*/{MADE_FILE}")
+        for path in (out / METHODS_FOLDER).glob(f"*/{MADE_FILE}")
         if not PictureFolder(path=path.parent).lacking(pictures.entries)
     ]
     return sorted(names, key=lambda name: (ours.get(name, -1), name))
@@ -137,7 +137,7 @@ def methods_of(out: Path, pictures: PictureList) -> list[str]:
 
 def unfinished_of(out: Path, pictures: PictureList) -> dict[str, str]:
     """Methods that a run began and whose pictures are not all there: which lack, and what makes them."""
-    begun = {path.parent for part in (MADE_FILE, "pictures") for path in (out / "methods").glob(f"*/{part}")}
+    begun = {path.parent for part in (MADE_FILE, "pictures") for path in (out / METHODS_FOLDER).glob(f"*/{part}")}
     return {path.name: why for path in sorted(begun) if (why := _lacks(PictureFolder(path=path), pictures))}
 
 

@@ -1,11 +1,13 @@
-"""`h2d status` of a training; of a preparation and an evaluation it is tested with these."""
+"""`h2d status` of a training; of an evaluation it is tested with these, of a preparation what is read."""
 
 import json
 import os
 import re
 import socket
 import time
+from collections import Counter
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,9 @@ from typer.testing import CliRunner
 from h2d.cli import app
 from h2d.errors import UserError
 from h2d.manifests.folder_lock import locked_folder
+from h2d.pipelines.plan import Plan
+from h2d.pipelines.status import StageStatus, Status
+from h2d.supervision.job import Tally
 
 
 def status(*arguments):
@@ -79,6 +84,26 @@ def test_a_training_before_its_first_step_and_after_its_last(run):
     log.unlink()
     (run / "checkpoints" / "step-0000003").rmdir()
     assert status(run).splitlines()[:2] == [f"{run}: training hand, step 0 of 10", "checkpoint  none yet"]
+
+
+def test_a_preparation_tells_each_stage_and_its_reasons(tmp_path, monkeypatch):
+    tally = Tally(statuses=Counter(ok=7, skipped=3), reasons=Counter(too_small=2, blurred=1))
+    stages = (
+        StageStatus(name="pose", num_shards_done=1, tally=tally),
+        StageStatus(name="mask", num_shards_done=0, tally=Tally()),
+    )
+    plan = Mock(spec=Plan, description="pictures of a folder with a long name", num_pictures=20, shards=[1, 2])
+    state = Status(plan=plan, stages=stages, counts=None, running=None)
+    monkeypatch.setattr("h2d.pipelines.status.read_status", lambda out: state)
+    (tmp_path / "work").mkdir()
+    assert [line.split() for line in status(tmp_path).splitlines()] == [
+        ["pictures", "of", "a", "folder", "with", "a", "long", "name:", "20", "pictures,", "2", "shards"],
+        ["stage", "shards", "pictures", "ok", "skipped", "error", "crash", "not", "reached"],
+        ["pose", "1/2", "10", "7", "3", "0", "0", "0"],
+        ["mask", "0/2", "0", "0", "0", "0", "0", "0"],
+        ["Reasons", "of", "pose:", "too_small", "2,", "blurred", "1"],
+        ["Not", "complete:", "run", "the", "same", "h2d", "prepare", "command", "to", "go", "on."],
+    ]
 
 
 def test_a_folder_of_nothing_is_one_line(tmp_path):

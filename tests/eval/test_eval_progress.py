@@ -12,7 +12,7 @@ from h2d.cli import app
 from h2d.eval.generate import method_folder
 from h2d.eval.methods import MethodOptions
 from h2d.eval.placing import Silent
-from h2d.eval.progress import read_progress
+from h2d.eval.progress import is_evaluation, read_progress
 from h2d.eval.run import Placing, evaluate_methods
 
 NOT_COMPLETE = "Not complete: where it was stopped, the same h2d evaluate command goes on."
@@ -57,7 +57,7 @@ def test_a_run_is_measured_until_a_picture_is_made_anew(fakes, picture_list, cho
         ("Far", True),
         ("Shifted", True),
     ]
-    assert NOT_COMPLETE not in status(tmp_path)
+    assert status(tmp_path).splitlines()[-1] == "Complete."
     later = time.time() + 60
     os.utime(method_folder(tmp_path, "far").picture("00003"), (later, later))
     assert re.findall(r"^(\w+) +8 of 8, measured$", status(tmp_path), re.MULTILINE) == ["real", "Shifted"]
@@ -66,4 +66,6 @@ def test_a_run_is_measured_until_a_picture_is_made_anew(fakes, picture_list, cho
 
 def test_a_run_before_its_first_picture(picture_list, tmp_path):
     picture_list.write(tmp_path / "list.jsonl")
+    assert not is_evaluation(tmp_path), "a list alone, as h2d evaluate protocol writes it"
+    (tmp_path / "real").mkdir()
     assert status(tmp_path).splitlines() == [f"{tmp_path}: evaluation on 8 pictures", NOT_COMPLETE]
