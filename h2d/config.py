@@ -46,10 +46,14 @@ def load_config(
         _merge(values, read_yaml(file))
     for override in overrides:
         path, equals, text = override.partition("=")
-        if not equals:
+        if not (equals and path.strip()):
             raise UserError(f"--set {override!r}: expected section.key=value")
         set_places.append(path.strip())
-        _put(values, path.strip().split("."), yaml.safe_load(text))
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"--set {override!r}: {text!r} is no value: close its brackets and quotes") from None
+        _put(values, path.strip().split("."), value)
     for place, value in flags.items():
         if value is not None:
             _put(values, place.split("."), value)
@@ -152,6 +156,6 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     for part in path[:-1]:
         inner = values.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise UserError(f"{'.'.join(path)}: {part} is not a section")
+            raise UserError(f"--set: {'.'.join(path)}: {part} is not a section")
         values = inner
     values[path[-1]] = value

@@ -31,14 +31,13 @@ OnStep: TypeAlias = Callable[[str, int, int], None]
 
 TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _FLAGS: Final = {
-    "scheduler": "--scheduler {}",
     "steps": "--steps {}",
     "guidance_scale": "--guidance {}",
     "hand_guidance_scale": "--set hand_guidance_scale={}",
     "eta": "--set eta={}",
     "control_scale": "--set controlnet_conditioning_scale={}",
 }
-"""What gives each setting of a picture's record."""
+"""What gives each setting of a picture's record that weights may state; a scheduler is among the compared weights."""
 _BASELINE_FLAGS: Final = {
     "steps": "--steps {}",
     "guidance_scale": "--guidance {}",

@@ -1,11 +1,15 @@
 """Which words of a text a tokenizer of few words knows: training and sampling leave out the same."""
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Any, Final
 
-_WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-"""Letters of any script, joined by apostrophes and hyphens."""
+_MARK: Final = r"[^\x00-\u02ff\u2000-\u206f\u3000-\u303f\uff00-\uff65\s]"
+"""What may stand behind a letter: accents and vowel signs of any script, but no punctuation."""
+_LETTERS: Final = rf"[^\W\d_](?:[^\W\d_]|{_MARK})*"
+_WORD: Final = re.compile(rf"{_LETTERS}(?:['’-]{_LETTERS})*")
+"""Letters of any script with their marks, joined by apostrophes and hyphens."""
 _WORD_END: Final = "</w>"
 """Ends the pieces that words end with."""
 _FEW_WORDS: Final = 5_000
@@ -22,14 +26,15 @@ def known_words(tokenizer: Any, text: str) -> str:
     unknown = set(unknown_words(tokenizer, text))
     if not unknown:
         return text
-    return " ".join(_WORD.sub(lambda word: "" if word[0].lower() in unknown else word[0], text).split())
+    kept = _WORD.sub(lambda word: "" if word[0].lower() in unknown else word[0], unicodedata.normalize("NFC", text))
+    return " ".join(kept.split())
 
 
 def unknown_words(tokenizer: Any, text: str) -> list[str]:
     """The words that `known_words` leaves out, in small letters; what hyphens and apostrophes join is one word."""
     if not _has_few_words(tokenizer):
         return []
-    asked = dict.fromkeys(_WORD.findall(text.lower()))
+    asked = dict.fromkeys(word.lower() for word in _WORD.findall(unicodedata.normalize("NFC", text)))
     return [word for word in asked if not all(_is_known(tokenizer, part) for part in re.split("['’-]", word))]
 
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from h2d.config import as_plain
+from h2d.errors import UserError
 from h2d.images import encode_png
 from h2d.manifests.files import write_bytes, write_json
 from h2d.manifests.folder_lock import LOCK_FILE, locked_folder
 from h2d.train.cache import Cache, CachedStage
-from h2d.train.checkpoints import load_weights, remove_unfinished, save_checkpoint
+from h2d.train.checkpoints import load_weights, newest, remove_unfinished, save_checkpoint
 from h2d.train.config import TrainConfig
 from h2d.train.loading import on_device, step_batches
 from h2d.train.looking import Looker
@@ -91,6 +92,8 @@ class _Run:
         if self._accelerator.is_main_process:
             if fresh:
                 _empty(out)
+            elif newest(out) != self._plan.resume:
+                raise UserError(f"{out}: another h2d train went on here meanwhile: the same command goes on from there")
             write_json(out / CONFIG_FILE, as_plain(self._config))
             remove_unfinished(out)
             cut_log(out, self._plan.first_step)

@@ -41,7 +41,7 @@ class RunStatus:
 
 def is_run(out: Path) -> bool:
     """Whether `h2d train` works or worked in a folder."""
-    return (out / CONFIG_FILE).is_file() and "stage" in _config(out)
+    return (out / CONFIG_FILE).is_file() and {"stage", "steps", "global_batch"} <= _config(out).keys()
 
 
 def read_run(out: Path) -> RunStatus:

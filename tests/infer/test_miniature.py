@@ -116,6 +116,9 @@ def test_words_that_it_does_not_know_are_named():
     ("prompt", "kept", "left_out"),
     [
         ("café person", "person", ["café"]),
+        ("हिन्दी person", "person", ["हिन्दी"]),
+        ("cafe\u0301 “person”", "“person”", ["café"]),
+        ("İstanbul person", "person", ["i\u0307stanbul"]),
         ("Straße, person", ", person", ["straße"]),
         ("женщина: a person", ": a person", ["женщина"]),
         ("don't, person's", ", person's", ["don't"]),

@@ -424,6 +424,8 @@ def test_what_the_networks_own_settings_were_then_is_told():
     assert other_sampling(then, now) == ["eta was 1.0 then and is 0.0 now: --set eta=1.0 makes the same picture"]
     others = other_sampling({**then, "method": "controlnet"}, now)
     assert others == ["eta was 1.0 then and is 0.0 now: --set baseline.eta=1.0 makes the same picture"]
+    of_old = {**then, "resolved": {**then["resolved"], "scheduler": "DDIMScheduler"}}
+    assert other_sampling(of_old, then) == []
     without = {**then, "resolved": {**then["resolved"], "eta": None}}
     assert (
         other_sampling(then, then)

@@ -28,6 +28,7 @@ from h2d.models.diffusion import mask_loss
 from h2d.train.checkpoints import newest
 from h2d.train.loop import train
 from h2d.train.outpaint import OutpaintOptions, OutpaintStage
+from h2d.train.plan import plan
 from h2d.train.rows import Group, Rows, divide
 from h2d.train.run_log import cut_log, read_log
 from h2d.train.setting_up import place
@@ -150,6 +151,18 @@ def test_a_second_training_of_a_run_is_refused_and_disturbs_nothing(small_manife
 
     train(config, Nested(), fresh=True)
     train(replace(config, steps=5), Nested(), fresh=fresh)
+    assert len(losses(tmp_path)) == 5
+
+
+def test_what_was_planned_before_another_went_on_is_refused(small_manifest, tmp_path, monkeypatch):
+    config = stand_in_config(small_manifest, tmp_path, steps=3)
+    train(config, Silent())
+    longer = replace(config, steps=5)
+    planned = plan(longer)
+    train(longer, Silent())
+    monkeypatch.setattr("h2d.train.loop.plan", lambda *_arguments, **_options: planned)
+    with pytest.raises(UserError, match="another h2d train went on here meanwhile: the same command goes on"):
+        train(longer, Silent())
     assert len(losses(tmp_path)) == 5
 
 
