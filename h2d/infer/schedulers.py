@@ -37,7 +37,11 @@ def make_scheduler(name: str, noise_levels: Any) -> Any:
 
 def name_of(scheduler: Any) -> str:
     """The name of a scheduler's class, or the class itself where it has none in the table."""
-    kind = type(scheduler).__name__
+    return short_name(type(scheduler).__name__)
+
+
+def short_name(kind: str) -> str:
+    """The same of a class's name, as pictures of before have it; what is none is as it is."""
     return next((name for name, place in SCHEDULERS.items() if place.endswith(f":{kind}")), kind)
 
 

@@ -21,6 +21,7 @@ from h2d.infer.options import SampleOptions
 from h2d.infer.output import TwoStageOutput
 from h2d.infer.provenance import differing, fingerprints, pose_record
 from h2d.infer.requests import Item, Request, request_of
+from h2d.infer.schedulers import short_name
 from h2d.infer.two_stage import TwoStagePipeline
 from h2d.machine import device_named
 from h2d.models.reading import quiet_libraries
@@ -31,13 +32,14 @@ OnStep: TypeAlias = Callable[[str, int, int], None]
 
 TYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _FLAGS: Final = {
+    "scheduler": "--scheduler {}",
     "steps": "--steps {}",
     "guidance_scale": "--guidance {}",
     "hand_guidance_scale": "--set hand_guidance_scale={}",
     "eta": "--set eta={}",
     "control_scale": "--set controlnet_conditioning_scale={}",
 }
-"""What gives each setting of a picture's record that weights may state; a scheduler is among the compared weights."""
+"""What gives each setting of a picture's record that a pipeline may state."""
 _BASELINE_FLAGS: Final = {
     "steps": "--steps {}",
     "guidance_scale": "--guidance {}",
@@ -248,7 +250,9 @@ def other_surroundings(record: Mapping[str, Any], now: Mapping[str, Any]) -> lis
 
 def other_sampling(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What the weights' own settings changed since then, a line each; records of old say less."""
-    then, flags = record.get("resolved", {}), _FLAGS if record["method"] == "two-stage" else _BASELINE_FLAGS
+    then, flags = dict(record.get("resolved", {})), _FLAGS if record["method"] == "two-stage" else _BASELINE_FLAGS
+    if "scheduler" in then:
+        then["scheduler"] = short_name(then["scheduler"])
     return [
         f"{name} was {then[name]} then and is {value} now: {flags[name].format(then[name])} makes the same picture"
         for name, value in now["resolved"].items()

@@ -425,7 +425,10 @@ def test_what_the_networks_own_settings_were_then_is_told():
     others = other_sampling({**then, "method": "controlnet"}, now)
     assert others == ["eta was 1.0 then and is 0.0 now: --set baseline.eta=1.0 makes the same picture"]
     of_old = {**then, "resolved": {**then["resolved"], "scheduler": "DDIMScheduler"}}
-    assert other_sampling(of_old, then) == []
+    assert other_sampling(of_old, then) == [], "it had the name of the class"
+    saved_anew = {**then, "resolved": {**then["resolved"], "scheduler": "euler"}}
+    told = "scheduler was ddim then and is euler now: --scheduler ddim makes the same picture"
+    assert other_sampling(of_old, saved_anew) == other_sampling(then, saved_anew) == [told]
     without = {**then, "resolved": {**then["resolved"], "eta": None}}
     assert (
         other_sampling(then, then)
