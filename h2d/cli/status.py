@@ -1,6 +1,6 @@
 """`h2d status DIR`: how far a preparation, a training or an evaluation is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,18 +37,10 @@ def status(
     from h2d.train.run_log import is_run, read_run
 
     if isinstance(folder, Path) and is_run(folder):
-        run = read_run(folder)
-        if as_json:
-            print_json(asdict(run))
-        else:
-            _say_run(folder, run)
+        _tell(folder, read_run(folder), _say_run, as_json=as_json)
         return
     if isinstance(folder, Path) and is_evaluation(folder):
-        evaluation = read_progress(folder)
-        if as_json:
-            print_json(asdict(evaluation))
-        else:
-            _say_evaluation(folder, evaluation)
+        _tell(folder, read_progress(folder), _say_evaluation, as_json=as_json)
         return
     if not (folder / "work").exists():
         if (folder / "manifest.json").exists():
@@ -105,6 +97,13 @@ def status(
         console.print("Not complete: run the same h2d prepare command to go on.")
     else:
         console.print("Complete: " + ", ".join(f"{count} {name}" for name, count in state.counts.items()))
+
+
+def _tell(out: Path, found: Any, say_it: Callable[[Path, Any], None], *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(found))
+    else:
+        say_it(out, found)
 
 
 def _say_run(out: Path, run: "RunStatus") -> None:

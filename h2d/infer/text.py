@@ -31,14 +31,15 @@ def encode_prompts(
 def prompt_notes(tokenizer: Any, prompt: str, *, of: str = "prompt") -> list[str]:
     """What of a prompt is not read, in words: what does not fit, and words that a small vocabulary lacks."""
     limit = tokenizer.model_max_length
-    tokens = tokenizer(known_words(tokenizer, prompt), truncation=False, verbose=False).input_ids
+    known = known_words(tokenizer, prompt)
+    tokens = tokenizer(known, truncation=False, verbose=False).input_ids
     found = []
     if len(tokens) > limit:
         lost = tokenizer.decode(tokens[limit - 1 : -1]).strip()
         found.append(f"the {of} has {len(tokens)} tokens and {limit} are read: without {lost[:80]!r}")
     if unknown := unknown_words(tokenizer, prompt):
         found.append(f"left out of the {of}, as words that these networks do not know: {', '.join(unknown)}")
-        if not has_words(known_words(tokenizer, prompt)):
+        if not has_words(known):
             found.append(f"nothing is left of the {of}: h2d pose examples lists prompts whose words they know")
     return found
 

@@ -157,7 +157,12 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
         self._interrupt, self._callback = False, callback_on_step_end
         self._lay_out(chosen.channels_last)
         notes = [
-            [*self._unread(job.prompt, chosen), *guessed(job.pose), *impossible(job.pose), *self._outgrown(job)]
+            [
+                *self._unread(job.prompt, chosen),
+                *guessed(job.pose),
+                *impossible(job.pose),
+                *outgrown(job.framed.size_hw, self.config.size_px),
+            ]
             for job in jobs
         ]
         if chosen.add_arms:
@@ -336,9 +341,6 @@ class TwoStagePipeline(DiffusionPipeline):  # type: ignore[misc]
             *prompt_notes(self.tokenizer, prompt),
             *prompt_notes(self.tokenizer, options.hand_prompt or "", of="prompt of the hands"),
         ]
-
-    def _outgrown(self, job: Job) -> list[str]:
-        return outgrown(job.framed.size_hw, self.config.size_px)
 
     def _lay_out(self, channels_last: bool) -> None:
         if channels_last != self._channels_last:
